@@ -1,0 +1,48 @@
+# make demo: a photograph through the codec and back. make test: every check.
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+PHOTO := examples/kodim23.png
+DEMO := build/demo
+
+.PHONY: demo test lint types bench clean
+
+demo: $(READY)
+	rm -rf $(DEMO) && mkdir -p $(DEMO)
+	$(BIN)/pixelcodec encode $(PHOTO) -o $(DEMO)/photo.pxc
+	$(BIN)/pixelcodec decode $(DEMO)/photo.pxc -o $(DEMO)/photo.png
+	$(BIN)/pixelcodec verify $(DEMO)/photo.pxc $(PHOTO)
+	$(BIN)/pixelcodec compare $(PHOTO) --model photo-m
+
+test: lint types
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+# mypy does not see that setuptools puts cli/ and models/ inside the package: it is given a copy
+# of the sources as they are installed.
+types: $(READY)
+	rm -rf build/types && mkdir -p build/types
+	cp -R pixelcodec build/types/
+	cp -R cli models build/types/pixelcodec/
+	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
+
+# The tests' own options skip benchmarks.
+bench: $(READY)
+	$(BIN)/pytest bench -o addopts=--import-mode=importlib --benchmark-only
+
+# torch comes first and alone, at the version pinned: nothing else then has a say in which build.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,99 @@
+"""The options that commands share, and the one line that an error makes."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, TypedDict, TypeVar
+
+import click
+
+from pixelcodec.errors import PixelcodecError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Compute(TypedDict):
+    """Where and how the network runs; the keywords that every call of the library takes."""
+
+    device: str
+    threads: int | None
+    backend: str | None
+
+
+def compute_options(command: Command) -> Command:
+    """Add the options that fill a :class:`Compute`. None of them changes a bit of the result."""
+    for option in reversed(_COMPUTE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _zero_is_auto(ctx: click.Context, param: click.Parameter, value: int) -> int | None:
+    return value or None
+
+
+_COMPUTE_OPTIONS = (
+    click.option(
+        "--device",
+        type=click.Choice(["auto", "cpu", "cuda"]),
+        default="auto",
+        show_default=True,
+        help="Where the network runs.",
+    ),
+    click.option(
+        "-T",
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        callback=_zero_is_auto,
+        metavar="N",
+        help="CPU threads; 0, the default, chooses.",
+    ),
+    # No default here: the library reads the environment variable itself, for every caller.
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", "int8", "float32", "int64"]),
+        help="Arithmetic of the matrix products; else PIXELCODEC_BACKEND, else auto.",
+    ),
+)
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+force_option = click.option("-f", "--force", is_flag=True, help="Overwrite the output file.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
+    """Add an argument that is a path. That the file exists is for opening it to find out."""
+    return click.argument(name, type=click.Path(path_type=Path), **settings)
+
+
+def output_option(help_text: str) -> Callable[[Command], Command]:
+    """Add ``-o``, the path of the output."""
+    return click.option(
+        "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help=help_text
+    )
+
+
+class Failure(click.ClickException):
+    """An error in one line: which file, and what is wrong with it."""
+
+    def __init__(self, path: object, what: object) -> None:
+        """Say ``what`` is wrong with the file ``path``."""
+        super().__init__(f"{path}: {' '.join(str(what).split())}")
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line, with the program's name where click has "Error"."""
+        click.echo(f"pixelcodec: {self.message}", file=file or sys.stderr)
+
+
+@contextmanager
+def errors_about(path: object) -> Iterator[None]:
+    """Turn an error that a user can meet while ``path`` is worked on into a :class:`Failure`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # click ends the process quietly, as its reader wishes
+    except OSError as error:
+        raise Failure(path, error.strerror or error) from error
+    except PixelcodecError as error:
+        raise Failure(path, error) from error

@@ -1,0 +1,187 @@
+"""``pixelcodec compare``: the same images through several lossless codecs, each one decoded too."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from pixelcodec.cli.common import (
+    Compute,
+    Failure,
+    compute_options,
+    errors_about,
+    force_option,
+    path_argument,
+)
+from pixelcodec.cli.files import atomic_output, refuse_overwriting
+from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
+from pixelcodec.errors import UnsupportedImageError
+
+if TYPE_CHECKING:  # both import NumPy and Pillow
+    from pixelcodec.cli.measuring import Measured, Result
+    from pixelcodec.cli.rivals import Codec
+
+# In a folder, only these are taken for images.
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".qoi", ".tif", ".tiff", ".webp")
+)
+NO_JPEG_XL = "JPEG XL is left out: install imagecodecs, or the Pillow plug-in pillow-jxl-plugin"
+CSV_HEAD = (
+    *("file", "width", "height", "channels"),
+    *("codec", "bytes", "bpsp", "ratio", "encode_seconds", "decode_seconds"),
+)
+
+
+@click.command()
+@path_argument("paths", nargs=-1, required=True)
+@click.option(
+    "-m",
+    "--model",
+    "model_names",
+    multiple=True,
+    metavar="NAME",
+    help="A model to run; repeat for more. By default all that are installed.",
+)
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the results of each image as CSV too.",
+)
+@click.option("--skip", is_flag=True, help="Images that pixelcodec cannot hold are no failure.")
+@compute_options
+@force_option
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.pass_context
+def compare(
+    ctx: click.Context,
+    *,
+    paths: tuple[Path, ...],
+    model_names: tuple[str, ...],
+    csv_path: Path | None,
+    skip: bool,
+    force: bool,
+    quiet: bool,
+    **compute: Unpack[Compute],
+) -> None:
+    """Measure images with PNG, WebP, JPEG XL and pixelcodec.
+
+    PATHS are images and folders of images. What a codec writes is decoded and must give the same
+    pixels. bpsp: bits per sample (sub-pixel). ratio: size against the PNG that Pillow optimises.
+    """
+    from pixelcodec.cli.measuring import totals
+
+    if csv_path is not None:  # found out now, not after the work
+        with errors_about(csv_path):
+            refuse_overwriting(csv_path, force)
+
+    images, failures = _measure_all(paths, _codecs(model_names, quiet, compute))
+    if len(images) > 1:
+        click.echo(_text(f"total of {len(images)} images", totals(images), _samples(images)))
+    if csv_path is not None:
+        with errors_about(csv_path), atomic_output(csv_path, force=force) as stream:
+            stream.write(_csv(images).encode())
+
+    skipped = [failure for failure in failures if skip and _is_unsupported(failure)]
+    for failure in skipped:
+        click.echo(f"skipped: {failure.message}", err=True)
+    for failure in failures:
+        if failure not in skipped:
+            failure.show()
+    if len(failures) > len(skipped):
+        ctx.exit(1)
+
+
+def _codecs(model_names: Sequence[str], quiet: bool, compute: Compute) -> list["Codec"]:
+    from pixelcodec.cli import rivals
+    from pixelcodec.models import zoo
+
+    jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
+    if not jpeg_xl:
+        click.echo(NO_JPEG_XL, err=True)
+    models = [rivals.pixelcodec(name, quiet, compute) for name in model_names or zoo.names()]
+    return [rivals.png(), rivals.webp(), *jpeg_xl, *models]
+
+
+def _measure_all(
+    paths: Sequence[Path], codecs: Sequence["Codec"]
+) -> tuple[list["Measured"], list[Failure]]:
+    """Measure image by image, and show the table of each as soon as it is there."""
+    from pixelcodec.cli.measuring import measure_image
+
+    images, failures = [], []
+    for path in _image_files(paths):
+        try:
+            image = measure_image(path, codecs)
+        except Failure as failure:
+            failures.append(failure)
+        else:
+            images.append(image)
+            failures += image.failures
+            title = f"{path}: {shape_name(*image.shape)}"
+            click.echo(_text(title, image.results, image.samples) + "\n")
+    return images, failures
+
+
+def _image_files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+        else:
+            yield path
+
+
+def _is_unsupported(failure: Failure) -> bool:
+    return isinstance(failure.__cause__, UnsupportedImageError)
+
+
+def _samples(images: Sequence["Measured"]) -> int:
+    return sum(image.samples for image in images)
+
+
+def _text(title: str, results: Sequence["Result"], samples: int) -> str:
+    head = ["codec", "bytes", "bpsp", "ratio", "encode s", "decode s"]
+    rows = [
+        [
+            result.codec,
+            f"{result.size:,}",
+            f"{bits_per_sample(result.size, samples):.3f}",
+            "" if ratio is None else f"{ratio:.3f}",
+            _seconds(result.encode_seconds),
+            _seconds(result.decode_seconds),
+        ]
+        for result, ratio in _with_ratios(results)
+    ]
+    return f"{title}\n{indented(table(head, rows))}"
+
+
+def _with_ratios(
+    results: Sequence["Result"],
+) -> Iterator[tuple["Result", float | None]]:
+    """Pair each result with its size against optimised PNG, where that one is there."""
+    from pixelcodec.cli.rivals import PNG_OPTIMISED
+
+    reference = next((each.size for each in results if each.codec == PNG_OPTIMISED), None)
+    for result in results:
+        yield result, result.size / reference if reference else None
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.2f}"
+
+
+def _csv(images: Sequence["Measured"]) -> str:
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_HEAD)
+    for image in images:
+        height, width, channels = image.shape
+        for result, ratio in _with_ratios(image.results):
+            bpsp = bits_per_sample(result.size, image.samples)
+            facts = (image.path, width, height, channels, result.codec, result.size, bpsp, ratio)
+            writer.writerow((*facts, result.encode_seconds, result.decode_seconds))
+    return text.getvalue()

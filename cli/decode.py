@@ -1,0 +1,51 @@
+"""``pixelcodec decode``: a .pxc file to an image file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from pixelcodec.cli.common import (
+    Compute,
+    compute_options,
+    errors_about,
+    force_option,
+    output_option,
+    path_argument,
+    quiet_option,
+)
+from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, binary_input, default_output
+from pixelcodec.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pixelcodec.images import Samples
+
+
+@click.command()
+@path_argument("file")
+@output_option("Output image, its format by its suffix; by default FILE with the suffix .png.")
+@compute_options
+@force_option
+@quiet_option
+def decode(
+    file: Path, output: Path | None, force: bool, quiet: bool, **compute: Unpack[Compute]
+) -> None:
+    """Write the image in FILE, bit for bit; to standard output as PNG."""
+    from pixelcodec.images import write_image
+
+    output = output or default_output(file, ".png")
+    image_format = "png" if output == STANDARD_STREAM else output.suffix
+    with errors_about(output), atomic_output(output, force=force) as stream:
+        write_image(decode_file(file, quiet, compute), stream, image_format)
+
+
+def decode_file(file: Path, quiet: bool, compute: Compute) -> "Samples":
+    """Decode a .pxc file, or standard input for ``-``, and show the progress."""
+    from pixelcodec import api
+
+    with (
+        errors_about(file),
+        binary_input(file) as stream,
+        progress_bar(file.name, quiet=quiet) as progress,
+    ):
+        return api.decode_from(stream, progress=progress, **compute)

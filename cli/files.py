@@ -1,0 +1,93 @@
+"""Bytes in and out: files, ``-`` for the standard streams, outputs that are whole or absent."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EEXIST
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from pixelcodec.cli.progress import is_terminal
+
+STANDARD_STREAM = Path("-")
+
+
+@contextmanager
+def binary_input(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, or standard input for ``-``, to read bytes from front to back."""
+    if path == STANDARD_STREAM:
+        yield sys.stdin.buffer
+    else:
+        with path.open("rb") as stream:
+            yield stream
+
+
+def read_bytes(path: Path) -> BytesIO:
+    """Read a whole input into memory, where image readers can seek in it."""
+    with binary_input(path) as stream:
+        return BytesIO(stream.read())
+
+
+def default_output(source: Path, suffix: str) -> Path:
+    """Return the source's name with another suffix; standard output for standard input."""
+    return source if source == STANDARD_STREAM else source.with_suffix(suffix)
+
+
+@contextmanager
+def atomic_output(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
+    """Open an output that appears under its name only when it is whole.
+
+    Args:
+        path: A file, or ``-`` for standard output.
+        force: Whether an existing file may be replaced.
+
+    Raises:
+        OSError: The file exists, the folder is not writable, or standard output is a terminal.
+    """
+    if path == STANDARD_STREAM:
+        with _standard_output() as stream:
+            yield stream
+    elif path.exists() and not path.is_file():
+        # A device or a named pipe is written to, never replaced.
+        with path.open("wb") as stream:
+            yield stream
+    else:
+        with _replacing(path, force) as stream:
+            yield stream
+
+
+def refuse_overwriting(path: Path, force: bool) -> None:
+    """Raise where an output file exists already and may not be replaced."""
+    if path.is_file() and not force:
+        raise FileExistsError(EEXIST, "the file exists; -f overwrites it")
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    stream = sys.stdout.buffer
+    if is_terminal(stream):
+        raise OSError("refusing to write bytes to a terminal; name a file with -o, or use a pipe")
+    yield stream
+    # Here a closed pipe is still an error of this command; at exit it would be a traceback.
+    stream.flush()
+
+
+@contextmanager
+def _replacing(path: Path, force: bool) -> Iterator[BinaryIO]:
+    refuse_overwriting(path, force)
+    target = Path(os.path.realpath(path))  # through a symbolic link, not in its place
+    # The same folder is the same file system, where a rename is atomic. A plain open, unlike
+    # tempfile's, leaves the access rights to the umask.
+    part = target.with_name(f".pixelcodec-{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,48 @@
+"""The command group. It imports a command only when that command is asked for or listed."""
+
+from importlib import import_module
+
+import click
+
+from pixelcodec import __version__
+
+COMMANDS = ("encode", "decode", "info", "verify", "compare", "models")
+
+# What a shell reports for a process that SIGINT ended: 128 + 2.
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose command ``name`` is the object ``name`` of the module ``pixelcodec.cli.name``.
+
+    Command modules import what is heavy (torch, NumPy) inside their functions, so that help texts
+    and usage errors come at once.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a first visit, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command, or return None where there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"pixelcodec.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command; end quietly, with the shell's own status, on Ctrl-C."""
+        try:
+            super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pixelcodec")
+def main() -> None:
+    """Lossless image compression by learned autoregressive models.
+
+    FILE may be - for standard input or output. Exit status: 0 done, 1 failed, 2 wrong usage.
+    """

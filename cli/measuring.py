@@ -1,0 +1,132 @@
+"""Codecs measured on images: bytes and seconds, and proof that nothing was lost."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from pixelcodec.cli.common import Failure, errors_about
+from pixelcodec.cli.files import read_bytes
+from pixelcodec.cli.rivals import Codec, Samples
+from pixelcodec.errors import PixelcodecError
+
+RAW = "raw"
+PNG_AS_GIVEN = "PNG as given"
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# What codecs raise on images that they cannot hold: Pillow the second and fourth, imagecodecs
+# the third.
+_REFUSALS = (PixelcodecError, OSError, RuntimeError, ValueError)
+
+
+class _LossError(PixelcodecError):
+    """A codec gave back other pixels than it was given."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one codec made of an image, or of several; seconds are None where nothing ran."""
+
+    codec: str
+    size: int
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An image, what each codec made of it, and which codecs failed on it."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    results: list[Result]
+    failures: list[Failure]
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples: pixels times channels."""
+        height, width, channels = self.shape
+        return height * width * channels
+
+
+def measure_image(path: Path, codecs: Iterable[Codec]) -> Measured:
+    """Run every codec over one image file.
+
+    Raises:
+        Failure: The file cannot be read; its cause is an ``UnsupportedImageError`` for an image
+            that this project cannot hold.
+    """
+    from pixelcodec.images import read_image
+
+    with errors_about(path):
+        source = read_bytes(path)
+        pixels = read_image(source)
+    results, failures = _as_given(source.getvalue(), pixels), []
+    for codec in codecs:
+        try:
+            results.append(_measure(codec, pixels))
+        except _REFUSALS as error:
+            failures.append(Failure(path, f"{codec.name}: {error}"))
+    height, width, *channels = pixels.shape
+    return Measured(path, (height, width, *(channels or [1])), results, failures)
+
+
+def totals(images: Sequence[Measured]) -> list[Result]:
+    """Add up each codec's results. One that lacks an image has no total: it would mislead."""
+    by_codec: dict[str, list[Result]] = {}
+    for image in images:
+        for result in image.results:
+            by_codec.setdefault(result.codec, []).append(result)
+    return [
+        _total(codec, results) for codec, results in by_codec.items() if len(results) == len(images)
+    ]
+
+
+def _as_given(source: bytes, pixels: Samples) -> list[Result]:
+    results = [Result(RAW, pixels.nbytes)]
+    if source.startswith(_PNG_SIGNATURE):
+        results.append(Result(PNG_AS_GIVEN, len(source)))
+    return results
+
+
+def _measure(codec: Codec, pixels: Samples) -> Result:
+    _warm_up(codec, pixels)
+    start = perf_counter()
+    data = codec.encode(pixels)
+    encoded = perf_counter()
+    decoded = codec.decode(data)
+    end = perf_counter()
+    if not _same(decoded, pixels):
+        raise _LossError("not lossless: it decodes to other pixels")
+    return Result(codec.name, len(data), encoded - start, end - encoded)
+
+
+def _warm_up(codec: Codec, pixels: Samples) -> None:
+    """Let a codec load its libraries and models, which is not what its speed is about."""
+    corner = np.ascontiguousarray(pixels[:8, :8])
+    with suppress(*_REFUSALS):
+        codec.decode(codec.encode(corner))
+
+
+def _same(decoded: Samples, pixels: Samples) -> bool:
+    if decoded.ndim > pixels.ndim:  # WebP has no gray: it gives three equal channels
+        pixels = np.broadcast_to(pixels[..., np.newaxis], decoded.shape)
+    return decoded.dtype == pixels.dtype and np.array_equal(decoded, pixels)
+
+
+def _total(codec: str, results: Sequence[Result]) -> Result:
+    return Result(
+        codec,
+        sum(result.size for result in results),
+        _sum(result.encode_seconds for result in results),
+        _sum(result.decode_seconds for result in results),
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    known = [each for each in seconds if each is not None]
+    return sum(known) if known else None

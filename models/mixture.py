@@ -1,0 +1,195 @@
+"""The head: a mixture of discretised logistics, in float for training, in integers for coding.
+
+A sample's distribution is a mixture of a few logistics (Salimans et al., "PixelCNN++",
+2017, section 2.1), cut off at the ends of the sample range and divided by what is left of it, so
+that the ends are no special case. The means are relative to the context's centre and linear in
+the residuals of the channels before (section 2.2 there).
+
+The last layer of a head gives a channel's parameters, each rounded to what the tables take::
+
+    float network               integer network
+    logits  [components]        in 1/32: natural logarithms of the weights, up to a constant
+    means   [components]        in 1/256: sixteenths of a level, relative to the centre
+    scales  [components]        in 1/16, plus 28: i for a scale of 2**(i/8 - 3.5) levels
+    slopes  [channels before]   in 1/256: of the mean in the residuals of the channels before
+
+A float mean of 1 is 16 levels, a float scale of 1 two octaves.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+SLOPES = 2
+SUBLEVELS = 16
+"""Means are in sixteenths of a level."""
+
+SCALES = 80
+SCALE_STEPS = 8
+LOG2_SMALLEST_SCALE = -3.5
+"""Scales are 2**(i/8 - 3.5) levels for i in 0..79."""
+
+WEIGHT_STEPS = 32
+"""Weights are multiples of 1/32 in natural logarithm."""
+
+SLOPE_SHIFT = 4
+"""A slope of 8 fractional bits times a residual in levels is shifted to sixteenths of a level."""
+
+_LEVELS = 256
+_MEAN_MARGIN = 8 * SUBLEVELS  # means reach 8 levels outside the sample range
+_REACH = _LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
+_ROW = 2 * _REACH + 1
+_LOWEST_MEAN, _HIGHEST_MEAN = -_MEAN_MARGIN, (_LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
+_FLOOR = 2.0**-20  # about what the coder gives a level at least, for a weight of 1
+
+Integers = npt.NDArray[Any]
+
+
+def parameters_of(components: int) -> int:
+    """Count of a channel's parameters in the float network: slopes for all, used or not."""
+    return 3 * components + SLOPES
+
+
+def fixed_point(components: int, channel: int) -> tuple[Tensor, Tensor]:
+    """How the integer network gives the parameters of ``channel``.
+
+    Returns:
+        float32 [3 * components + channel] each: fractional bits, and what is added in units of
+        the last one.
+    """
+    bits = [5.0] * components + [8.0] * components + [4.0] * components + [8.0] * channel
+    offset = torch.zeros(len(bits))
+    offset[2 * components : 3 * components] = -LOG2_SMALLEST_SCALE * SCALE_STEPS
+    return torch.tensor(bits), offset
+
+
+def bits_of_samples(parameters: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
+    """Information of ``samples`` under the mixture: the training loss, in bits a sample.
+
+    Args:
+        parameters: float32 [..., 3, 3 * components + 2].
+        samples: integer [..., 3], 0..255.
+        centre: integer [..., 3], 0..255.
+
+    Returns:
+        float32 [..., 3], bits.
+    """
+    residual = (samples - centre).to(parameters.dtype)
+    below = -0.5 - centre.to(parameters.dtype)  # lower end of the range, from the centre
+    count = (parameters.shape[-1] - SLOPES) // 3
+    logits, means, scales, slopes = parameters.split([count, count, count, SLOPES], -1)
+    hardtanh = torch.nn.functional.hardtanh
+    shift = slopes[..., 0] * residual[..., :1] * _sees(0, residual)
+    shift = shift + slopes[..., 1] * residual[..., 1:2] * _sees(1, residual)
+    means = SUBLEVELS * means + shift.unsqueeze(-1)
+    means = torch.maximum(means, (below - 7.5).unsqueeze(-1))
+    means = torch.minimum(means, (below + 263.5).unsqueeze(-1))
+    log_scales = hardtanh(2 * scales, LOG2_SMALLEST_SCALE, LOG2_SMALLEST_SCALE + 79 / 8)
+    inverse = torch.exp2(-log_scales)
+    weights = torch.exp(logits - logits.detach().amax(-1, keepdim=True))
+
+    offset = -((residual.unsqueeze(-1) - means) * inverse).abs()  # symmetric; precise in the tail
+    inside = torch.sigmoid(offset + inverse / 2) - torch.sigmoid(offset - inverse / 2)
+    low = (below.unsqueeze(-1) - means) * inverse
+    total = torch.sigmoid(low + _LEVELS * inverse) - torch.sigmoid(low)
+    numerator = (weights * inside).sum(-1) + _FLOOR
+    return torch.log2((weights * total).sum(-1) + _LEVELS * _FLOOR) - torch.log2(numerator)
+
+
+def _sees(channel: int, like: Tensor) -> Tensor:
+    """1 for the channels that are coded after ``channel``, else 0: [3]."""
+    return (torch.arange(3, device=like.device) > channel).to(like)
+
+
+def integer_tables() -> dict[str, Tensor]:
+    """The tables of the integer head, shipped with each model.
+
+    Returns:
+        ``sigmoid``: int32 [4096], ``round(65535 * sigmoid(i / 256))``.
+        ``inverse_scale``: int32 [80], ``round(2**16 / scale)`` for each scale in levels.
+        ``exp``: int32 [256], ``round(1024 * exp(-i / 32))``.
+    """
+    argument = np.arange(4096) / 256
+    scale = 2.0 ** (np.arange(SCALES) / SCALE_STEPS + LOG2_SMALLEST_SCALE)
+    tables = {
+        "sigmoid": np.round(65535 / (1 + np.exp(-argument))),
+        "inverse_scale": np.round(2**16 / scale),
+        "exp": np.round(1024 * np.exp(-np.arange(256) / WEIGHT_STEPS)),
+    }
+    return {name: torch.from_numpy(table.astype(np.int32)) for name, table in tables.items()}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Integer mixtures of a set of samples, ready to be evaluated. Samples are the last axis.
+
+    Attributes:
+        rows: intp [components, n], where in the flat logistic table the edge below level 0 lies.
+        weights: int32 [components, n], 0..1024; the largest of each sample is 1024.
+        logistic: int32, the flat table.
+    """
+
+    rows: Integers
+    weights: Integers
+    logistic: Integers
+
+    def cumulative(self, start: Integers, offsets: Integers) -> Integers:
+        """Cumulative distribution below each edge ``start + offsets``, not normalised.
+
+        Args:
+            start: intp [n or 1], levels 0..255.
+            offsets: intp [m, n or 1]; edge ``e`` lies between levels ``e-1`` and ``e``, 0..256.
+
+        Returns:
+            int32 [m, n], not decreasing from edge to edge, below 2**29.
+        """
+        rows = self.rows + start * SUBLEVELS
+        terms = self.logistic.take(rows[:, None, :] + offsets * SUBLEVELS)
+        terms *= self.weights[:, None, :]
+        total: Integers = np.add.reduce(terms, 0, dtype=np.int32)
+        return total
+
+
+class MixtureHead:
+    """Turns integer parameters into :class:`Mixture`, by the tables of a model."""
+
+    def __init__(self, tables: Mapping[str, Tensor], components: int) -> None:
+        """Take the tables that :func:`integer_tables` describes."""
+        self._components = components
+        self._exp = tables["exp"].numpy()
+        sigmoid = tables["sigmoid"].numpy().astype(np.int64)
+        distance = np.arange(_REACH + 1, dtype=np.int64)
+        inverse = tables["inverse_scale"].numpy().astype(np.int64)[:, None]
+        # |u| sixteenths over the scale, in 1/256: u/16 * inverse/2**16 * 256
+        upper = sigmoid[np.minimum((distance * inverse) >> 12, len(sigmoid) - 1)]
+        table = np.concatenate([65535 - upper[:, :0:-1], upper], 1)
+        self._logistic = table.astype(np.int32).ravel()
+        # Where a scale's row holds the edge below level 0 for a mean of 0
+        self._first = np.arange(SCALES, dtype=np.intp) * _ROW + _REACH - SUBLEVELS // 2
+
+    def __call__(self, parameters: Integers, centre: Integers, residuals: Integers) -> Mixture:
+        """The mixtures of one channel.
+
+        Args:
+            parameters: int32 [outputs, n] as the channel's last layer gives them: logits, means
+                and scales of all components, then a slope for each row of ``residuals``.
+            centre: int [n], 0..255, of this channel.
+            residuals: int [channels before, n], samples minus centre.
+        """
+        count = self._components
+        logits, means, scales = parameters[: 3 * count].reshape(3, count, -1)
+        shift = centre.astype(np.intp) * SUBLEVELS
+        if len(residuals):
+            shift += np.add.reduce(parameters[3 * count :] * residuals, 0) >> SLOPE_SHIFT
+        means = means + shift
+        np.minimum(means, _HIGHEST_MEAN, out=means)
+        np.maximum(means, _LOWEST_MEAN, out=means)
+        # mode="clip" is part of the definition: indices beyond a table take its end
+        weights = self._exp.take(np.maximum.reduce(logits, 0) - logits, mode="clip")
+        rows = self._first.take(scales, mode="clip") - means
+        return Mixture(rows, weights, self._logistic)

@@ -1,0 +1,289 @@
+"""The production network: a masked convolutional network that decodes by wavefronts of slope 2.
+
+A PixelCNN ("Pixel Recurrent Neural Networks", van den Oord et al. 2016, section 3.5) with residual
+blocks (its figure 5) whose masks never look further right than ``2*dy - 1`` columns in ``dy`` rows
+above, so that all pixels of equal ``x + 2*y`` can be decoded at once (its skew, section 3.3)::
+
+    22 neighbours, centred on their median prediction, companded ---- 69 features
+      | 1x1
+    stream ------------------------------+
+      | ReLU, masked 3x3 (W, NW, N, NE   |  x blocks
+      | and the pixel), ReLU, 1x1        |
+    stream <--------------- + -----------+
+      | ReLU
+      +--> R: 1x1, ReLU, 1x1 -> mixture of logistics
+      +--> G: the same, from R's residual too
+      +--> B: the same, from R's and G's residuals too
+
+:class:`PixelCNN` is the float network that trains, :class:`IntegerPixelCNN` the program that
+codes; :meth:`PixelCNN.integer_network` leads from one to the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from pixelcodec.models import context, mixture
+from pixelcodec.models.layers import (
+    ACTIVATION_BITS,
+    STREAM_BITS,
+    MaskedConv2d,
+    mask_b,
+    pointwise,
+    relu,
+)
+from pixelcodec.models.network import IntegerLayer, IntegerNetwork
+from pixelcodec.models.quantise import integer_layer, select_inputs
+
+ARCHITECTURE = "wavefront-pixelcnn-1"
+CHANNELS = 3
+SEEN = CHANNELS - 1
+"""Inputs of a head for the residuals of R and G; those it must not see have weights of zero."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters.
+
+    Attributes:
+        width: channels of the stream.
+        hidden: channels inside a block.
+        blocks: count of residual blocks.
+        head: hidden units of each channel's head.
+        components: logistics in each mixture.
+    """
+
+    width: int = 64
+    hidden: int = 64
+    blocks: int = 4
+    head: int = 32
+    components: int = 5
+
+
+class PixelCNN(nn.Module):
+    """The float network."""
+
+    companding: Tensor
+
+    def __init__(self, config: Config) -> None:
+        """Make a network with random weights."""
+        super().__init__()
+        self.config = config
+        self.input = pointwise(context.FEATURES, config.width)
+        self.spatial = nn.ModuleList(
+            MaskedConv2d(config.width, config.hidden, _slope_2_mask()) for _ in range(config.blocks)
+        )
+        self.mix = nn.ModuleList(
+            pointwise(config.hidden, config.width, gain=0.5) for _ in range(config.blocks)
+        )
+        self.head = MaskedConv2d(
+            config.width + SEEN, CHANNELS * config.head, _head_mask(config)
+        )
+        self.parameters_of = MaskedConv2d(
+            CHANNELS * config.head,
+            CHANNELS * mixture.parameters_of(config.components),
+            _parameter_mask(config),
+            gain=0.3,
+        )
+        _spread_components(self.parameters_of)
+        self.register_buffer("companding", context.companding_table(), persistent=False)
+
+    def quantise(self, quantised: bool = True) -> None:
+        """Switch rounding of weights and activations on or off (quantisation-aware training)."""
+        for layer in self.modules():
+            if isinstance(layer, MaskedConv2d):
+                layer.quantised = quantised
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Bits of each sample of whole images.
+
+        Args:
+            samples: uint8 [images, height, width, 3].
+
+        Returns:
+            float32 [images, height, width, 3], bits.
+        """
+        seen = context.centred_context(context.windows_of(samples), self.companding)
+        stream = self.trunk(_as_channels(seen.features))
+        residuals = samples.to(torch.int16) - seen.centre
+        companded = _as_channels(context.compand(residuals[..., : CHANNELS - 1], self.companding))
+        parameters = self.heads(stream, companded)
+        return mixture.bits_of_samples(parameters, samples, seen.centre)
+
+    def trunk(self, features: Tensor) -> Tensor:
+        """[n, FEATURES, h, w] -> stream, [n, width, h, w]."""
+        stream: Tensor = self.input(features)
+        for spatial, mix in zip(self.spatial, self.mix, strict=True):
+            inside = spatial(relu(stream, self.input.quantised))
+            stream = stream + mix(relu(inside, self.input.quantised))
+        return stream
+
+    def heads(self, stream: Tensor, companded: Tensor) -> Tensor:
+        """Stream and residuals of R and G [n, 2, h, w] -> float32 [n, h, w, 3, parameters]."""
+        quantised = self.input.quantised
+        features = torch.cat([relu(stream, quantised), companded], 1)
+        parameters = self.parameters_of(relu(self.head(features), quantised))
+        last = parameters.permute(0, 2, 3, 1).float()
+        return last.unflatten(-1, (CHANNELS, -1))
+
+    def integer_network(self) -> IntegerNetwork:
+        """Round to the network that codes."""
+        config = self.config
+        half_activation = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)  # so that >> rounds
+        layers = {"input": integer_layer(self.input, STREAM_BITS, offset=half_activation)}
+        for i, (spatial, mix) in enumerate(zip(self.spatial, self.mix, strict=True)):
+            layers[f"spatial.{i}"] = integer_layer(spatial, ACTIVATION_BITS)
+            layers[f"mix.{i}"] = integer_layer(mix, STREAM_BITS)
+        count = mixture.parameters_of(config.components)
+        for channel in range(CHANNELS):
+            own = slice(channel * config.head, (channel + 1) * config.head)
+            layers[f"head.{channel}"] = integer_layer(self.head, ACTIVATION_BITS, own)
+            unused = mixture.SLOPES - channel
+            outputs = slice(channel * count, (channel + 1) * count - unused)
+            bits, offset = mixture.fixed_point(config.components, channel)
+            layer = integer_layer(self.parameters_of, bits, outputs, offset)
+            layers[f"parameters.{channel}"] = select_inputs(layer, own)
+        tables = {"companding": self.companding.cpu(), **mixture.integer_tables()}
+        return IntegerNetwork(ARCHITECTURE, asdict(config), layers, tables)
+
+
+def _slope_2_mask() -> Tensor:
+    """Mask B, 3x3: its taps are W, the pixel, and NW, N, NE: at most one column right per row."""
+    return mask_b(3)
+
+
+def _head_mask(config: Config) -> Tensor:
+    """All of the stream for all heads; R's residual for G and B, G's residual for B."""
+    mask = torch.ones(CHANNELS, config.head, config.width + SEEN)
+    for channel in range(CHANNELS):
+        mask[channel, :, config.width + channel :] = 0
+    return mask.flatten(0, 1)[..., None, None]
+
+
+def _parameter_mask(config: Config) -> Tensor:
+    """Each head's parameters from its own hidden units."""
+    count = mixture.parameters_of(config.components)
+    mask = torch.zeros(CHANNELS, count, CHANNELS, config.head)
+    for channel in range(CHANNELS):
+        mask[channel, :, channel] = 1
+    return mask.flatten(2).flatten(0, 1)[..., None, None]
+
+
+def _spread_components(layer: MaskedConv2d) -> None:
+    """Start the mixture with different means and scales, as symmetric ones learn alike."""
+    with torch.no_grad():
+        bias = layer.bias.view(CHANNELS, -1)
+        count = (bias.shape[1] - mixture.SLOPES) // 3
+        bias[:, count : 2 * count] = torch.linspace(-0.5, 0.5, count)
+        bias[:, 2 * count : 3 * count] = torch.linspace(-0.5, 1.5, count)
+
+
+def _as_channels(features: Tensor) -> Tensor:
+    """Int8 [n, h, w, c] -> bfloat16 [n, c, h, w] in real units, laid out channels last."""
+    return (features.to(torch.bfloat16) / 2**ACTIVATION_BITS).permute(0, 3, 1, 2)
+
+
+class Linear(Protocol):
+    """An integer layer ready to run (see :mod:`pixelcodec.exact`)."""
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Int8 [rows, inputs] -> int32 [rows, outputs]."""
+
+
+class Canvas(Protocol):
+    """Where activations of earlier pixels lie (see :mod:`pixelcodec.schedule`)."""
+
+    def put(self, plane: str, values: Tensor) -> None:
+        """Store ``values`` [pixels, channels] of the pixels in hand."""
+
+    def windows(self, plane: str) -> Tensor:
+        """Neighbourhoods [pixels, taps * channels] of the pixels in hand."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What a canvas must hold of one kind of activation.
+
+    Attributes:
+        channels: count.
+        dtype: of an element.
+        outside: value of pixels that are not in the image.
+        runs: the taps, ``(rows above, first column, last column)``, topmost row first.
+    """
+
+    channels: int
+    dtype: torch.dtype
+    outside: int
+    runs: tuple[tuple[int, int, int], ...]
+
+
+class IntegerPixelCNN:
+    """The program that codes: :class:`PixelCNN` in integers, on any set of pixels."""
+
+    slope = 2
+    samples = "samples"
+
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        prepare: Callable[[IntegerLayer], Linear],
+        device: torch.device,
+    ) -> None:
+        """Prepare the layers of ``network`` by ``prepare``, for tensors on ``device``."""
+        config = Config(**network.config)
+        layers = {name: prepare(layer) for name, layer in network.layers.items()}
+        self._input = layers["input"]
+        self._blocks = [
+            (f"spatial.{i}", layers[f"spatial.{i}"], layers[f"mix.{i}"])
+            for i in range(config.blocks)
+        ]
+        self._heads = [
+            (layers[f"head.{channel}"], layers[f"parameters.{channel}"])
+            for channel in range(CHANNELS)
+        ]
+        self._companding = network.tables["companding"].to(device)
+        self._companding_on_host = network.tables["companding"].numpy()
+        self.mixture = mixture.MixtureHead(network.tables, config.components)
+        taps = ((1, -1, 1), (0, -1, 0))
+        self.planes = {self.samples: Plane(CHANNELS, torch.int16, context.OUTSIDE, context.RUNS)}
+        for name, _, _ in self._blocks:
+            self.planes[name] = Plane(config.width, torch.int8, 0, taps)
+
+    def trunk(self, canvas: Canvas) -> tuple[Tensor, Tensor]:
+        """Run all that does not depend on the pixels' own samples.
+
+        Returns:
+            centre int16 [pixels, 3], and what the heads see: int8 [pixels, width + SEEN], its
+            last columns zero until :meth:`show` fills them.
+        """
+        windows = canvas.windows(self.samples).unflatten(-1, (-1, CHANNELS))
+        seen = context.centred_context(windows, self._companding)
+        stream = self._input(seen.features)
+        for plane, spatial, mix in self._blocks:
+            canvas.put(plane, (stream >> _STREAM_TO_ACTIVATION).clamp_(0, 127))
+            stream += mix(_activate(spatial(canvas.windows(plane))))
+        features = _activate(stream >> _STREAM_TO_ACTIVATION)
+        return seen.centre, nn.functional.pad(features, (0, SEEN))
+
+    def show(self, features: Tensor, channel: int, residuals: npt.NDArray[np.int16]) -> None:
+        """Let the heads of later channels see ``residuals`` (int16 [pixels]) of ``channel``."""
+        companded = self._companding_on_host.take(residuals + 255)
+        features[:, channel - SEEN] = torch.from_numpy(companded)
+
+    def parameters(self, features: Tensor, channel: int) -> Tensor:
+        """The mixture's parameters for ``channel``: int32 [pixels, parameters]."""
+        head, parameters = self._heads[channel]
+        return parameters(_activate(head(features)))
+
+
+_STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS
+
+
+def _activate(values: Tensor) -> Tensor:
+    """Quantised ReLU: clamp int32 ``values`` to 0..127, in place; int8."""
+    return values.clamp_(0, 127).to(torch.int8)

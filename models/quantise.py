@@ -1,0 +1,49 @@
+"""From trained float layers to integer layers."""
+
+import torch
+from torch import Tensor
+
+from pixelcodec.models.layers import ACTIVATION_BITS, MaskedConv2d, round_weight, weight_exponents
+from pixelcodec.models.network import IntegerLayer
+
+
+def integer_layer(
+    layer: MaskedConv2d,
+    out_bits: float | Tensor,
+    outputs: slice = slice(None),
+    offset: float | Tensor = 0.0,
+) -> IntegerLayer:
+    """Round ``layer`` to integers.
+
+    Args:
+        layer: a convolution of any kernel; its unmasked taps, in raster order, become inputs,
+            tap by tap, each with all channels.
+        out_bits: fractional bits of the outputs, of all or of each.
+        outputs: which of the layer's outputs to take.
+        offset: added to the outputs, in units of their last bit, beside the rounding half.
+
+    Raises:
+        ValueError: an output's weights are too large for ``out_bits`` (a negative shift).
+    """
+    taps = layer.mask.amax((0, 1)).flatten().nonzero().flatten()
+    weight = (layer.weight * layer.mask).detach()[outputs]
+    exponents = weight_exponents(weight)
+    shift = exponents + ACTIVATION_BITS - out_bits
+    if shift.min() < 0:
+        raise ValueError(f"weights up to {weight.abs().max():.1f} leave no room for {out_bits} bits")
+    rounded = round_weight(weight, exponents)  # [outputs, inputs, kernel, kernel]
+    by_tap = rounded.flatten(2)[..., taps].permute(2, 1, 0).flatten(0, 1)
+    half = torch.where(shift > 0, torch.exp2(shift - 1), torch.zeros_like(shift))
+    bias = layer.bias.detach()[outputs] * torch.exp2(exponents + ACTIVATION_BITS)
+    bias = torch.round(bias + offset * torch.exp2(shift)) + half
+    return IntegerLayer(_integers(by_tap, torch.int8), _integers(bias, torch.int32),
+                        _integers(shift, torch.uint8))
+
+
+def select_inputs(layer: IntegerLayer, inputs: slice | Tensor) -> IntegerLayer:
+    """The part of ``layer`` that belongs to some of its inputs; bias and shift stay."""
+    return IntegerLayer(layer.weight[inputs].contiguous(), layer.bias, layer.shift)
+
+
+def _integers(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.cpu().to(dtype).contiguous()

@@ -1,0 +1,292 @@
+"""Images to bytes and back: what a program calls.
+
+>>> import numpy as np, pixelcodec
+>>> image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+>>> data = pixelcodec.encode(image, model="photo-s")
+>>> bool((pixelcodec.decode(data) == image).all())
+True
+"""
+
+import io
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from pixelcodec import container
+from pixelcodec.engine import Engine, StripDecoder, StripEncoder
+from pixelcodec.errors import BackendError, FormatError, ModelError
+from pixelcodec.images import as_samples
+from pixelcodec.models import zoo
+
+Samples = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+"""Called with the pixels done and the pixels in all."""
+
+DEFAULT_MODEL = "photo-m"
+
+STRIP_PIXELS = 2**20
+"""By default a strip has about this many pixels, and as few rows as that needs."""
+
+_STRIP_ROWS_MAX = 65535
+
+
+def encode(
+    image: npt.NDArray[np.uint8] | Image.Image,
+    *,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    strip_rows: int | None = None,
+    progress: Progress | None = None,
+) -> bytes:
+    """Compress an image without loss.
+
+    Args:
+        image: uint8 [height, width] (gray) or [height, width, 3] (RGB), or a Pillow image of
+            mode L or RGB. Metadata of a Pillow image is not kept.
+        model: name of an installed model, or path of a ``.safetensors`` file.
+        device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
+        threads: CPU threads; None leaves torch's setting alone.
+        backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
+        strip_rows: rows of a strip, 1..65535: the unit of memory, and of streaming. By default
+            about a million pixels. Larger strips decode faster.
+        progress: called with pixels done and pixels in all.
+
+    Returns:
+        A ``.pxc`` file. Its bytes depend on image, model and ``strip_rows`` alone.
+
+    Raises:
+        UnsupportedImageError: the image is of another kind.
+        ModelError: there is no such model, or it is damaged.
+        BackendError: the back end or device cannot be used.
+    """
+    stream = io.BytesIO()
+    encode_to(
+        stream,
+        image,
+        model=model,
+        device=device,
+        threads=threads,
+        backend=backend,
+        strip_rows=strip_rows,
+        progress=progress,
+    )
+    return stream.getvalue()
+
+
+def decode(
+    data: bytes,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """Restore the image from a ``.pxc`` file.
+
+    Args:
+        data: the file.
+        device: as in :func:`encode`; any device decodes any file.
+        threads: as in :func:`encode`.
+        backend: as in :func:`encode`.
+        progress: called with pixels done and pixels in all.
+
+    Returns:
+        uint8 [height, width] (gray) or [height, width, 3] (RGB), the very samples encoded.
+
+    Raises:
+        FormatError: the data is not a whole, undamaged ``.pxc`` file.
+        ModelError: the model that wrote it is not installed.
+        BackendError: the back end or device cannot be used.
+    """
+    return decode_from(
+        io.BytesIO(data), device=device, threads=threads, backend=backend, progress=progress
+    )
+
+
+def encode_to(
+    stream: container.Writable,
+    image: npt.NDArray[np.uint8] | Image.Image,
+    *,
+    model: str = DEFAULT_MODEL,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    strip_rows: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """:func:`encode` into a binary stream, strip by strip; nothing is sought or read back."""
+    samples = as_samples(image)
+    height, width = samples.shape[:2]
+    rows = samples.reshape(height, width, -1)
+    network = zoo.load(model)
+    header = container.Header(
+        width=width,
+        height=height,
+        channels=rows.shape[2],
+        bit_depth=8,
+        strip_rows=strip_rows or default_strip_rows(height, width),
+        model_id=network.model_id,
+    )
+    count = _counter(progress, height * width)
+    with _threads(threads):
+        encoder = StripEncoder(_engine(model, backend, _device(device)), width, header.channels)
+        writer = container.Writer(stream, header)
+        for top in range(0, height, header.strip_rows):
+            writer.strip(encoder.encode(rows[top : top + header.strip_rows], count))
+        writer.close(zlib.crc32(samples))
+
+
+def decode_from(
+    stream: container.Readable,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: Progress | None = None,
+) -> Samples:
+    """:func:`decode` from a binary stream, which is read front to back and to its end."""
+    reader = container.Reader(stream)
+    header = reader.header
+    model = zoo.find(header.model_id)
+    if model is None:
+        raise ModelError(
+            f"model {header.model_id.hex()} that wrote this file is not installed; "
+            f"installed are {', '.join(zoo.names())}"
+        )
+    count = _counter(progress, header.height * header.width)
+    strips, crc = [], 0
+    with _threads(threads):
+        engine = _engine(model, backend, _device(device))
+        decoder = StripDecoder(engine, header.width, header.channels, header.restart)
+        for index, payload in enumerate(reader):
+            strips.append(decoder.decode(payload, header.strip_height(index), count))
+            crc = zlib.crc32(strips[-1], crc)
+    if crc != reader.samples_crc:
+        raise FormatError(
+            "the decoded samples do not have the checksum of the original "
+            f"(stored {reader.samples_crc:08x}, computed {crc:08x})"
+        )
+    samples = np.concatenate(strips)
+    return samples[..., 0] if header.channels == 1 else samples
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a ``.pxc`` file says of itself.
+
+    Attributes:
+        width: columns.
+        height: rows.
+        channels: 1 (gray) or 3 (RGB).
+        bit_depth: bits of a sample.
+        strip_rows: rows of a strip.
+        strips: bytes of each strip's payload.
+        model_name: the model that wrote it; None when it is not installed.
+        model_id: its identity, hexadecimal.
+        samples_crc: CRC-32 of the samples.
+        file_bytes: size of the file.
+    """
+
+    width: int
+    height: int
+    channels: int
+    bit_depth: int
+    strip_rows: int
+    strips: tuple[int, ...]
+    model_name: str | None
+    model_id: str
+    samples_crc: int
+    file_bytes: int
+
+    @property
+    def bpsp(self) -> float:
+        """Bits of the file for each sample of the image."""
+        return 8 * self.file_bytes / (self.width * self.height * self.channels)
+
+
+def inspect(stream: container.Readable) -> FileInfo:
+    """Read a ``.pxc`` file without decoding it; all its checksums but the samples' are checked.
+
+    Raises:
+        FormatError: it is not a whole, undamaged ``.pxc`` file.
+    """
+    counting = _CountingReader(stream)
+    reader = container.Reader(counting)
+    strips = tuple(len(payload) for payload in reader)
+    header = reader.header
+    return FileInfo(
+        width=header.width,
+        height=header.height,
+        channels=header.channels,
+        bit_depth=header.bit_depth,
+        strip_rows=header.strip_rows,
+        strips=strips,
+        model_name=zoo.find(header.model_id),
+        model_id=header.model_id.hex(),
+        samples_crc=reader.samples_crc,
+        file_bytes=counting.count,
+    )
+
+
+def default_strip_rows(height: int, width: int) -> int:
+    """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory."""
+    return min(height, max(1, STRIP_PIXELS // width), _STRIP_ROWS_MAX)
+
+
+class _CountingReader:
+    """Counts the bytes that pass."""
+
+    def __init__(self, stream: container.Readable) -> None:
+        self._stream, self.count = stream, 0
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        self.count += len(data)
+        return data
+
+
+@lru_cache(maxsize=8)
+def _engine(model: str, backend: str | None, device: str) -> Engine:
+    return Engine(zoo.load(model), backend, device)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise BackendError("no CUDA device is available; use --device cpu")
+    return name
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Run with ``count`` CPU threads, then as before."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Turn counts of newly finished pixels into calls of ``progress``."""
+    done = 0
+
+    def count(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        if progress is not None:
+            progress(done, total)
+
+    return count

@@ -1,0 +1,24 @@
+"""Every error a caller can meet. All derive from :class:`PixelcodecError`.
+
+The message of each says what is wrong, where, and what to do about it.
+"""
+
+
+class PixelcodecError(Exception):
+    """Base of all errors raised on purpose by pixelcodec."""
+
+
+class UnsupportedImageError(PixelcodecError):
+    """The image is of a kind that pixelcodec cannot hold without loss."""
+
+
+class FormatError(PixelcodecError):
+    """The bytes are not a whole, undamaged ``.pxc`` stream of a known version."""
+
+
+class ModelError(PixelcodecError):
+    """A model is missing, damaged, unknown, or could overflow exact arithmetic."""
+
+
+class BackendError(PixelcodecError):
+    """A GEMM back end or device is unavailable or failed its known-answer test."""

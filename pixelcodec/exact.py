@@ -1,0 +1,243 @@
+"""Exact integer arithmetic: the GEMM back ends, their known-answer test, and integer layers.
+
+Everything between pixels and probability tables is integers, so that a table depends on the
+weights and the context alone, never on the device, the number of threads, the shape of a batch,
+or the kernel that ran. A back end is a way to compute one thing, the product of an int8 matrix
+of activations and an int8 matrix of weights in int32:
+
+========  =====================================  ==============================================
+name      runs as                                exact because
+========  =====================================  ==============================================
+int8      ``torch._int_mm``                      the hardware adds in int32
+float32   ``matmul`` of whole numbers in float   every partial sum is below 2**24
+int64     ``matmul`` in int64 (CPU only)         it is the definition
+========  =====================================  ==============================================
+
+A fast back end must prove itself on the machine at hand by :func:`known_answer_test` before it
+is used: some kernels add int8 products in saturating int16, and others round to TF32 or bf16.
+"""
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from pixelcodec.errors import BackendError, ModelError
+
+ACTIVATION_MAX = 127
+"""Activations are in -127..127 (after a ReLU in 0..127)."""
+
+FLOAT32_EXACT = 2**24
+"""Whole numbers of at most this magnitude are exact in float32."""
+
+MAX_FAN_IN = 1024
+"""Largest number of inputs of a layer; the known-answer test covers it."""
+
+ENVIRONMENT_VARIABLE = "PIXELCODEC_BACKEND"
+
+
+class Backend(ABC):
+    """A way to multiply int8 matrices exactly."""
+
+    name: str
+
+    @abstractmethod
+    def prepare(self, weight: Tensor) -> Tensor:
+        """Bring ``weight`` (int8, [inputs, outputs]) into the form that :meth:`matmul` takes."""
+
+    @abstractmethod
+    def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:
+        """Multiply ``activations`` (int8, [rows, inputs], contiguous): int32 [rows, outputs]."""
+
+
+class Int8Backend(Backend):
+    """``torch._int_mm``: int8 x int8 -> int32 in hardware (VNNI, AMX, tensor cores)."""
+
+    name = "int8"
+    _cuda_multiple = 8  # CUDA wants inputs and outputs in multiples of 8
+    _cuda_rows = 17  # and more than 16 rows
+
+    def prepare(self, weight: Tensor) -> Tensor:  # noqa: D102
+        if weight.is_cuda:
+            inputs, outputs = weight.shape
+            padding = (0, -outputs % self._cuda_multiple, 0, -inputs % self._cuda_multiple)
+            weight = torch.nn.functional.pad(weight, padding)
+        # Column-major weights are what the kernels of CPU and CUDA read fastest.
+        return weight.t().contiguous().t()
+
+    def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:  # noqa: D102
+        if not activations.is_cuda:
+            return torch._int_mm(activations, prepared)
+        rows, inputs = activations.shape
+        padding = (0, prepared.shape[0] - inputs, 0, max(0, self._cuda_rows - rows))
+        if any(padding):
+            activations = torch.nn.functional.pad(activations, padding)
+        return torch._int_mm(activations, prepared)[:rows]
+
+
+class Float32Backend(Backend):
+    """Whole numbers in float32: exact in any order of summation below 2**24."""
+
+    name = "float32"
+
+    def prepare(self, weight: Tensor) -> Tensor:  # noqa: D102
+        return weight.to(torch.float32)
+
+    def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:  # noqa: D102
+        return (activations.to(torch.float32) @ prepared).to(torch.int32)
+
+
+class Int64Backend(Backend):
+    """The reference: int64 throughout. Slow, and for the CPU only."""
+
+    name = "int64"
+
+    def prepare(self, weight: Tensor) -> Tensor:  # noqa: D102
+        if weight.is_cuda:
+            raise BackendError("back end int64 runs on the CPU only; use --device cpu")
+        return weight.to(torch.int64)
+
+    def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:  # noqa: D102
+        return (activations.to(torch.int64) @ prepared).to(torch.int32)
+
+
+BACKENDS: dict[str, Callable[[], Backend]] = {
+    backend.name: backend for backend in (Int8Backend, Float32Backend, Int64Backend)
+}
+
+
+def known_answer_test(backend: Backend, device: torch.device) -> bool:
+    """Whether ``backend`` multiplies exactly on ``device``.
+
+    The operands hold the worst cases: rows of nothing but +127 or -127 against columns of the
+    same (the largest sums, and the ones that saturate int16 pairs), alternating signs, and
+    pseudo-random values, at fan-ins up to :data:`MAX_FAN_IN` and odd numbers of rows.
+    """
+    for rows, inputs, outputs in ((1, 64, 32), (23, 320, 64), (61, 72, 96), (19, MAX_FAN_IN, 16)):
+        activations, weight = _worst_case(rows, inputs, outputs)
+        expected = activations.to(torch.int64) @ weight.to(torch.int64)
+        try:
+            prepared = backend.prepare(weight.to(device))
+            found = backend.matmul(activations.to(device), prepared)[:, :outputs]
+        except (RuntimeError, BackendError):
+            return False
+        if found.dtype != torch.int32 or not torch.equal(found.cpu().to(torch.int64), expected):
+            return False
+    return True
+
+
+def _worst_case(rows: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(inputs)
+    activations = torch.randint(-127, 128, (rows, inputs), generator=generator, dtype=torch.int8)
+    weight = torch.randint(-127, 128, (inputs, outputs), generator=generator, dtype=torch.int8)
+    alternating = torch.where(torch.arange(inputs) % 2 == 0, 127, -127).to(torch.int8)
+    activations[0] = 127
+    activations[rows // 2] = alternating
+    activations[-1] = -127 if rows > 1 else 127
+    weight[:, 0], weight[:, 1], weight[:, 2] = 127, -127, alternating
+    return activations, weight
+
+
+def select_backend(name: str | None, device: torch.device) -> Backend:
+    """The back end called ``name``, or the fastest that proves exact on ``device``.
+
+    Args:
+        name: ``int8``, ``float32``, ``int64``, ``auto``, or None for the value of the
+            environment variable ``PIXELCODEC_BACKEND`` (``auto`` when unset).
+        device: where it is to run.
+
+    Raises:
+        BackendError: ``name`` is unknown, or fails its known-answer test on ``device``.
+    """
+    name = name or os.environ.get(ENVIRONMENT_VARIABLE) or "auto"
+    if name == "auto":
+        return _fastest_backend(device)
+    if name not in BACKENDS:
+        choices = ", ".join(["auto", *BACKENDS])
+        raise BackendError(f"unknown back end {name!r}; choose one of {choices}")
+    backend = BACKENDS[name]()
+    if not known_answer_test(backend, device):
+        raise BackendError(
+            f"back end {name} does not compute exactly on {device}; use another, or auto"
+        )
+    return backend
+
+
+_fastest: dict[torch.device, Backend] = {}
+
+
+def _fastest_backend(device: torch.device) -> Backend:
+    """The fastest exact back end on ``device``, found once in a process."""
+    if device not in _fastest:
+        exact = [b for make in BACKENDS.values() if known_answer_test(b := make(), device)]
+        if not exact:
+            raise BackendError(f"no back end computes exactly on {device}")
+        _fastest[device] = min(exact, key=lambda backend: _seconds(backend, device))
+    return _fastest[device]
+
+
+def _seconds(backend: Backend, device: torch.device) -> float:
+    """Best of a few timings of a product of the size that decoding runs."""
+    activations, weight = (t.to(device) for t in _worst_case(256, 320, 64))
+    prepared = backend.prepare(weight)
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        backend.matmul(activations, prepared).cpu()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+class Linear:
+    """An integer layer: ``(activations @ weight + bias) >> shift``.
+
+    The shift is arithmetic (it rounds down); the bias carries the half that makes it round to
+    nearest. There is a shift for each output, so that each uses the whole range of int8 weights.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, shift: Tensor, backend: Backend, device: torch.device
+    ) -> None:
+        """Take ``weight`` int8 [inputs, outputs], ``bias`` int32 and ``shift`` uint8 [outputs].
+
+        Raises:
+            ModelError: a sum of products could leave the range in which all back ends are exact.
+        """
+        check_no_overflow(weight, bias)
+        self.outputs = weight.shape[1]
+        self.backend = backend
+        self.weight = backend.prepare(weight.to(device))
+        self.bias = bias.to(device, torch.int32)
+        self.shift = shift.to(device, torch.int32)
+
+    def __call__(self, activations: Tensor) -> Tensor:
+        """Int8 [rows, inputs], contiguous -> int32 [rows, outputs]."""
+        accumulators = self.backend.matmul(activations, self.weight)
+        if accumulators.shape[1] != self.outputs:  # padded for the back end
+            accumulators = accumulators[:, : self.outputs]
+        return accumulators.add_(self.bias).bitwise_right_shift_(self.shift)
+
+
+def check_no_overflow(weight: Tensor, bias: Tensor) -> None:
+    """Refuse a layer whose sums could overflow a back end.
+
+    Args:
+        weight: int8 [inputs, outputs].
+        bias: int32 [outputs].
+
+    Raises:
+        ModelError: more than :data:`MAX_FAN_IN` inputs, a weight of -128, or
+            ``sum |w| * 127 + |b|`` of an output reaches 2**24.
+    """
+    if weight.shape[0] > MAX_FAN_IN:
+        raise ModelError(f"a layer has {weight.shape[0]} inputs; at most {MAX_FAN_IN} are exact")
+    magnitude = weight.to(torch.int64).abs()
+    if int(magnitude.max()) > ACTIVATION_MAX:
+        raise ModelError("a weight is -128; int8 weights must be in -127..127")
+    largest = int((magnitude.sum(0) * ACTIVATION_MAX + bias.to(torch.int64).abs()).max())
+    if largest >= FLOAT32_EXACT:
+        raise ModelError(f"sums of a layer could reach {largest}; exact are those below 2**24")
+

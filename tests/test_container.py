@@ -1,0 +1,383 @@
+"""The container: what is written is read back, and no damage goes unnoticed."""
+
+import io
+import os
+import re
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pixelcodec.container import MAGIC, Header, Readable, Reader, Writer
+from pixelcodec.errors import FormatError
+
+# The example of docs/FORMAT.md: gray, 2 columns, 3 rows in strips of 2 rows and 1 row.
+HEADER = Header(2, 3, 1, 8, 2, bytes.fromhex("0123456789abcdef"))
+PAYLOADS = [bytes.fromhex("10111213"), bytes.fromhex("2021222324252627")]
+SAMPLES_CRC = zlib.crc32(bytes([1, 2, 3, 4, 5, 6]))
+
+FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
+
+
+def write(header: Header, payloads: Sequence[bytes], samples_crc: int = SAMPLES_CRC) -> bytes:
+    buffer = io.BytesIO()
+    writer = Writer(buffer, header)
+    for payload in payloads:
+        writer.strip(payload)
+    writer.close(samples_crc)
+    assert writer.bytes_written == len(buffer.getvalue())
+    return buffer.getvalue()
+
+
+def started(header: Header) -> bytes:
+    buffer = io.BytesIO()
+    Writer(buffer, header)
+    return buffer.getvalue()
+
+
+def read(fh: Readable) -> tuple[Header, list[bytes], int]:
+    reader = Reader(fh)
+    payloads = list(reader)
+    return reader.header, payloads, reader.samples_crc
+
+
+def with_crc(record: bytes) -> bytes:
+    return record + struct.pack("<I", zlib.crc32(record))
+
+
+def chunk(tag: bytes, payload: bytes, length: int | None = None) -> bytes:
+    claimed = len(payload) if length is None else length
+    return with_crc(tag + struct.pack("<I", claimed) + payload)
+
+
+EXAMPLE = write(HEADER, PAYLOADS)
+HEAD = EXAMPLE[:34]
+STRIPS = [chunk(b"S", payload) for payload in PAYLOADS]
+END = chunk(b"E", struct.pack("<I", SAMPLES_CRC))
+
+
+def head_with(offset: int, value: int) -> bytes:
+    """Return HEAD with another byte at ``offset``, and the CRC right for it."""
+    head = bytearray(HEAD[:-4])
+    head[offset] = value
+    return with_crc(bytes(head))
+
+
+class Dribble(io.RawIOBase):
+    """A raw stream that gives and takes at most ``most`` bytes a call, and cannot seek."""
+
+    def __init__(self, data: bytes = b"", most: int = 1) -> None:
+        self._inner = io.BytesIO(data)
+        self._most = most
+        self.taken = b""
+        self.largest_request = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        self.largest_request = max(self.largest_request, size)
+        return self._inner.read(min(size, self._most))
+
+    def write(self, data: Any, /) -> int:
+        self.taken += data[: self._most]
+        return min(len(data), self._most)
+
+
+headers = st.builds(
+    Header,
+    width=st.integers(1, 2**31 - 1),
+    height=st.integers(1, 40),
+    channels=st.sampled_from([1, 3]),
+    bit_depth=st.just(8),
+    strip_rows=st.integers(1, 65535),
+    model_id=st.binary(min_size=8, max_size=8),
+    restart=st.booleans(),
+)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[Header, list[bytes], int]:
+    header = draw(headers)
+    payload = st.binary(max_size=64)
+    payloads = draw(st.lists(payload, min_size=header.strips, max_size=header.strips))
+    return header, payloads, draw(st.integers(0, 2**32 - 1))
+
+
+class TestRoundTrip:
+    @settings(deadline=None)
+    @given(streams())
+    def test_what_is_written_is_read(self, stream: tuple[Header, list[bytes], int]) -> None:
+        assert read(io.BytesIO(write(*stream))) == stream
+
+    @settings(deadline=None)
+    @given(streams(), st.integers(1, 9))
+    def test_short_reads_and_writes_change_nothing(
+        self, stream: tuple[Header, list[bytes], int], most: int
+    ) -> None:
+        header, payloads, samples_crc = stream
+        sink = Dribble(most=most)
+        writer = Writer(sink, header)
+        for payload in payloads:
+            writer.strip(payload)
+        writer.close(samples_crc)
+        assert sink.taken == write(*stream)
+        assert writer.bytes_written == len(sink.taken)
+        assert read(Dribble(sink.taken, most)) == stream
+
+    def test_through_a_pipe(self) -> None:
+        source, sink = os.pipe()
+        with os.fdopen(source, "rb", buffering=0) as reading:
+            with os.fdopen(sink, "wb", buffering=0) as writing:
+                writing.write(EXAMPLE)
+            assert read(reading) == (HEADER, PAYLOADS, SAMPLES_CRC)
+
+    def test_a_strip_of_many_pieces(self) -> None:
+        header = Header(2**20, 1, 1, 8, 1, bytes(8))
+        payload = bytes(range(256)) * 2**13
+        source = Dribble(write(header, [payload]), most=2**20)
+        assert read(source) == (header, [payload], SAMPLES_CRC)
+        assert source.largest_request == 2**20
+
+    def test_a_strip_is_given_before_the_next_is_there(self) -> None:
+        reader = Reader(io.BytesIO(HEAD + STRIPS[0]))
+        assert next(iter(reader)) == PAYLOADS[0]
+
+    def test_one_strip_costs_at_most_60_bytes_besides_its_payload(self) -> None:
+        assert len(write(Header(2, 2, 3, 8, 2, bytes(8)), [b""])) <= 60
+
+    @pytest.mark.parametrize("where", [0, 1, 2], ids=["first", "between strips", "before the end"])
+    def test_unknown_ancillary_chunks_are_skipped(self, where: int) -> None:
+        chunks = [*STRIPS, END]
+        chunks.insert(where, chunk(b"x", b"whatever"))
+        assert read(io.BytesIO(HEAD + b"".join(chunks))) == (HEADER, PAYLOADS, SAMPLES_CRC)
+
+    def test_the_example_of_the_format_page(self) -> None:
+        page = FORMAT_PAGE.read_text(encoding="utf-8")
+        lines = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} )+)", page, re.MULTILINE)
+        documented = b""
+        for offset, digits in lines:
+            assert int(offset, 16) == len(documented)
+            documented += bytes.fromhex(digits)
+        assert documented == EXAMPLE
+
+
+class TestHeader:
+    @given(headers)
+    def test_strips_cover_the_rows(self, header: Header) -> None:
+        heights = [header.strip_height(i) for i in range(header.strips)]
+        assert sum(heights) == header.height
+        assert set(heights[:-1]) <= {header.strip_rows}
+        assert 1 <= heights[-1] <= header.strip_rows
+
+    @pytest.mark.parametrize("index", [-1, 2])
+    def test_there_are_no_other_strips(self, index: int) -> None:
+        with pytest.raises(IndexError, match=f"strip {index} of an image of 2 strips"):
+            HEADER.strip_height(index)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("width", 0),
+            ("width", 2**31),
+            ("height", 0),
+            ("height", 2**31),
+            ("channels", 2),
+            ("channels", 4),
+            ("bit_depth", 16),
+            ("strip_rows", 0),
+            ("strip_rows", 65536),
+            ("model_id", bytes(7)),
+        ],
+    )
+    def test_fields_out_of_range_are_refused(self, field: str, value: Any) -> None:
+        with pytest.raises(ValueError, match=field):
+            replace(HEADER, **{field: value})
+
+    def test_largest_image(self) -> None:
+        header = Header(2**31 - 1, 2**31 - 1, 3, 8, 65535, bytes(8))
+        assert Reader(io.BytesIO(started(header))).header == header
+
+
+class TestDamage:
+    @pytest.mark.parametrize("offset", range(len(EXAMPLE)))
+    def test_every_flipped_bit_is_found(self, offset: int) -> None:
+        for bit in range(8):
+            damaged = bytearray(EXAMPLE)
+            damaged[offset] ^= 1 << bit
+            with pytest.raises(FormatError):
+                read(io.BytesIO(damaged))
+
+    @pytest.mark.parametrize("size", range(1, len(EXAMPLE)))
+    def test_every_truncation_is_found_and_placed(self, size: int) -> None:
+        with pytest.raises(FormatError, match=rf"^truncated at byte {size}: "):
+            read(io.BytesIO(EXAMPLE[:size]))
+
+    @pytest.mark.parametrize(
+        ("tag", "limit"), [(b"S", 2**20), (b"x", 2**22)], ids=["strip", "ancillary"]
+    )
+    def test_a_lying_length_costs_no_memory(self, tag: bytes, limit: int) -> None:
+        header = Header(2**31 - 1, 65535, 3, 8, 65535, bytes(8))
+        lie = tag + struct.pack("<I", 2**32 - 1) + bytes(1000)
+        reader = Reader(io.BytesIO(started(header) + lie))
+        tracemalloc.start()
+        try:
+            with pytest.raises(FormatError, match="truncated at byte 1039"):
+                list(reader)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < limit
+
+    @pytest.mark.parametrize(
+        ("data", "message"),
+        [
+            pytest.param(b"", "^empty", id="empty"),
+            pytest.param(
+                b"\x89PNG\r\n\x1a\n" + bytes(90), r"^not a .pxc stream.*PNG", id="foreign"
+            ),
+            pytest.param(
+                EXAMPLE.replace(b"\r\n", b"\n"), "^damaged at byte 0.*text mode", id="CRLF to LF"
+            ),
+            pytest.param(
+                EXAMPLE.replace(b"\n", b"\r\n"), "^damaged at byte 0.*text mode", id="LF to CRLF"
+            ),
+            pytest.param(
+                bytes(byte & 0x7F for byte in EXAMPLE),
+                "^damaged at byte 0.*text mode",
+                id="7-bit transfer",
+            ),
+            pytest.param(
+                EXAMPLE.decode("latin-1").encode(), "^damaged at byte 0.*text mode", id="as UTF-8"
+            ),
+            pytest.param(
+                head_with(8, 2), "^format version 2 at byte 8: a newer pixelcodec", id="version"
+            ),
+            pytest.param(
+                HEAD[:12] + b"\7" + EXAMPLE[13:],
+                "^damaged: CRC mismatch in the header at byte 8",
+                id="header CRC",
+            ),
+            pytest.param(
+                head_with(11, 2), "^unknown flags 0x02 at byte 11: a newer pixelcodec", id="flags"
+            ),
+            pytest.param(
+                head_with(9, 4), "^the header at byte 8 says channels 4.*newer", id="channels"
+            ),
+            pytest.param(
+                head_with(10, 16), "^the header at byte 8 says bit_depth 16.*newer", id="bit depth"
+            ),
+            pytest.param(
+                HEAD + STRIPS[0] + b"!" + STRIPS[1][1:] + END,
+                "^damaged at byte 47: b'!' is no chunk tag",
+                id="no tag",
+            ),
+            pytest.param(
+                HEAD + STRIPS[0] + STRIPS[1].replace(b"\x24", b"\x42") + END,
+                "^damaged: CRC mismatch in strip 2 of 2 at byte 47",
+                id="strip CRC",
+            ),
+            pytest.param(
+                HEAD + chunk(b"x", b"note").replace(b"note", b"nope"),
+                "^damaged: CRC mismatch in chunk 'x' at byte 34",
+                id="ancillary CRC",
+            ),
+            pytest.param(
+                HEAD + chunk(b"A", b"weights"),
+                "^unknown critical chunk 'A' at byte 34: a newer pixelcodec",
+                id="critical",
+            ),
+            pytest.param(
+                HEAD + chunk(b"S", bytes(129)),
+                "^damaged at byte 34: strip 1 of 2 claims 129 bytes, it can have 128",
+                id="implausible strip",
+            ),
+            pytest.param(
+                HEAD + STRIPS[0] + END,
+                "^missing strips: the end mark at byte 47 comes after 1 of 2 strips",
+                id="missing strip",
+            ),
+            pytest.param(
+                HEAD + b"".join(STRIPS) + STRIPS[0],
+                "^extra strip at byte 64: the image has 2 strips",
+                id="extra strip",
+            ),
+            pytest.param(
+                HEAD + b"".join(STRIPS) + chunk(b"E", b"12345"),
+                "^damaged at byte 64: the end mark claims 5 bytes, it has 4",
+                id="end mark of another length",
+            ),
+            pytest.param(
+                HEAD + STRIPS[0], "^truncated at byte 47: strip 2 of 2 is missing", id="no strip 2"
+            ),
+            pytest.param(
+                HEAD + b"".join(STRIPS),
+                "^truncated at byte 64: the end mark is missing",
+                id="no end mark",
+            ),
+            pytest.param(
+                EXAMPLE + b"\0", "^bytes after the end mark, from byte 77 on", id="trailing bytes"
+            ),
+            pytest.param(EXAMPLE + EXAMPLE, "^bytes after the end mark", id="two streams"),
+        ],
+    )
+    def test_errors_say_what_and_where(self, data: bytes, message: str) -> None:
+        with pytest.raises(FormatError, match=message):
+            read(io.BytesIO(data))
+
+    def test_after_an_error_there_is_no_end(self) -> None:
+        reader = Reader(io.BytesIO(EXAMPLE[:-1]))
+        with pytest.raises(FormatError):
+            list(reader)
+        assert list(reader) == []
+        with pytest.raises(RuntimeError, match="once all strips are read"):
+            _ = reader.samples_crc
+
+
+class TestMisuse:
+    def writer(self, strips: int) -> Writer:
+        writer = Writer(io.BytesIO(), HEADER)
+        for payload in PAYLOADS[:strips]:
+            writer.strip(payload)
+        return writer
+
+    @pytest.mark.parametrize(
+        ("strips", "act", "message"),
+        [
+            (0, lambda writer: writer.strip(bytes(129)), "strip of 129 bytes; .* can have 128"),
+            (2, lambda writer: writer.strip(b""), "all 2 strips are written"),
+            (1, lambda writer: writer.close(0), "1 of 2 strips are written"),
+            (2, lambda writer: writer.close(2**32), "samples_crc"),
+            (2, lambda writer: [writer.close(0), writer.close(0)], "closed"),
+        ],
+        ids=["too long", "too many", "too few", "no CRC-32", "closed twice"],
+    )
+    def test_the_writer_refuses(
+        self, strips: int, act: Callable[[Writer], object], message: str
+    ) -> None:
+        writer = self.writer(strips)
+        with pytest.raises(ValueError, match=message):
+            act(writer)
+
+    def test_streams_that_would_block_are_refused(self) -> None:
+        class Blocked:
+            def read(self, size: int) -> Any:
+                return None
+
+            def write(self, data: bytes) -> Any:
+                return None
+
+        with pytest.raises(BlockingIOError, match="input"):
+            Reader(Blocked())
+        with pytest.raises(BlockingIOError, match="output"):
+            Writer(Blocked(), HEADER)
+
+    def test_the_magic_tells_text_mode_damage(self) -> None:
+        assert len(MAGIC) == 8
+        assert MAGIC[0] >= 0x80
+        assert b"\r\n" in MAGIC
+        assert MAGIC.endswith(b"\x1a\n")
