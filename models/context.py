@@ -1,8 +1,8 @@
 """What the network sees of the image: the centred causal neighbourhood, in exact integers.
 
-Training and coding call the same functions on the same integer windows, so there is one
-definition of the network's input. A neighbour outside the image holds :data:`OUTSIDE`, a value
-chosen so that no rule for borders is needed anywhere:
+Training and coding call the same function, so there is one definition of the network's input. A
+neighbour outside the image holds :data:`OUTSIDE`, a value chosen so that no rule for borders is
+needed anywhere:
 
 * the median predictor of a pixel whose N (or W) is outside is its W (or N), and of a pixel
   that has neither is ``OUTSIDE & 255 = 128``;
@@ -10,10 +10,13 @@ chosen so that no rule for borders is needed anywhere:
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
-import torch
-from torch import Tensor
+import numpy.typing as npt
+
+CHANNELS = 3
 
 OUTSIDE = 640
 """Sample value of a neighbour that is not in the image."""
@@ -26,80 +29,139 @@ RUNS: tuple[tuple[int, int, int], ...] = ((3, -3, 3), (2, -3, 3), (1, -3, 1), (0
 
 ROWS_ABOVE = max(dy for dy, _, _ in RUNS)
 COLUMNS_AROUND = max(max(-first, last) for _, first, last in RUNS)
-TAPS = [(dy, dx) for dy, first, last in RUNS for dx in range(first, last + 1)]
-_W, _N, _NW = TAPS.index((0, -1)), TAPS.index((1, 0)), TAPS.index((1, -1))
+TAPS = np.array([(dy, dx) for dy, first, last in RUNS for dx in range(first, last + 1)])
+
+FEATURES = CHANNELS * (len(TAPS) + 1)
+"""Inputs of the network: 22 neighbours and the centre, of three channels."""
 
 COMPANDING_KNEE = 8
 """Differences well below this are spread, those above compressed (a mu-law)."""
 
+ZERO_DIFFERENCE = 255
+"""Where in the companding table a difference of 0 stands."""
 
-def companding_table() -> Tensor:
+Integers = npt.NDArray[Any]
+
+
+def companding_table() -> npt.NDArray[np.int8]:
     """Int8 [1024]: entry ``255 + d`` holds the companded difference ``d``.
 
     ``round(127 * log2(1 + |d|/8) / log2(1 + 255/8))`` with the sign of ``d``, and 0 where ``d``
     is above 255 (an outside neighbour). Small differences keep their resolution in 8 bits and
     large ones their order. Shipped with each model, so never recomputed by a decoder.
     """
-    difference = np.arange(-255, 1024 - 255)
+    difference = np.arange(1024) - ZERO_DIFFERENCE
     companded = np.log2(1 + abs(difference) / COMPANDING_KNEE)
     companded = np.round(127 * companded / np.log2(1 + 255 / COMPANDING_KNEE))
     table = np.where(abs(difference) > 255, 0, np.sign(difference) * companded)
-    return torch.from_numpy(table.astype(np.int8))
+    return table.astype(np.int8)
 
 
 @dataclass(frozen=True)
 class Context:
-    """The network's view of a set of pixels.
+    """The network's view of n pixels.
 
     Attributes:
-        centre: int16 [..., 3], the median (MED) prediction of each channel, 0..255.
-        features: int8 [..., FEATURES], companded differences of the neighbours to the centre,
-            then the centre itself minus 128.
+        centre: int16 [n, 3], the median (MED) prediction of each channel, 0..255.
+        features: int8 [n, FEATURES]: companded differences of the neighbours to the centre,
+            neighbour by neighbour, then the centre itself minus 128.
     """
 
-    centre: Tensor
-    features: Tensor
+    centre: npt.NDArray[np.int16]
+    features: npt.NDArray[np.int8]
 
 
-FEATURES = 3 * (len(TAPS) + 1)
-"""Inputs of the network: 22 neighbours and the centre, of three channels."""
+@dataclass(frozen=True)
+class Block:
+    """Where the pixels in hand lie in skewed storage (see :mod:`pixelcodec.schedule`).
+
+    Attributes:
+        row: of the topmost pixel.
+        column: of the leftmost pixels; the same in every row, as storage is skewed.
+        rows: count.
+        span: pixels in each row.
+        slope: of the storage: the pixel above lies ``slope`` columns to the left.
+    """
+
+    row: int
+    column: int
+    rows: int
+    span: int
+    slope: int
 
 
-def centred_context(windows: Tensor, table: Tensor) -> Context:
-    """Centre the neighbourhoods ``windows`` on their median prediction.
+def centred_context(storage: Integers, block: Block, table: Integers) -> Context:
+    """The context of the pixels of ``block``, row by row.
 
     Args:
-        windows: int16 [..., 22, 3], the neighbours in the order of :data:`TAPS`; samples
-            0..255 or :data:`OUTSIDE`.
+        storage: int16 [rows, columns, 3], samples 0..255 or :data:`OUTSIDE`.
+        block: the pixels; all their neighbours lie in ``storage``.
         table: int8 [1024] as :func:`companding_table` gives it.
     """
-    west, north, north_west = (windows[..., tap, :] for tap in (_W, _N, _NW))
-    low, high = torch.minimum(west, north), torch.maximum(west, north)
-    plane = west + north - north_west
-    centre = torch.maximum(low, torch.minimum(high, plane)).bitwise_and_(255)
-    differences = compand(windows - centre.unsqueeze(-2), table).flatten(-2)
-    level = (centre - 128).clamp_(min=-127).to(torch.int8)
-    return Context(centre, torch.cat([differences, level], -1))
+    count = block.rows * block.span
+    centre = np.empty((count, CHANNELS), np.int16)
+    features = np.empty((count, FEATURES), np.int8)
+    shifts = np.empty_like(TAPS)
+    shifts[:, 0] = -TAPS[:, 0]
+    shifts[:, 1] = TAPS[:, 1] - block.slope * TAPS[:, 0]
+    _gather(
+        storage, block.row, block.column, block.rows, block.span, shifts, table, centre, features
+    )
+    return Context(centre, features)
 
 
-def compand(differences: Tensor, table: Tensor) -> Tensor:
-    """Look ``differences`` (int16, -255..640) up in the companding ``table``: int8."""
-    index = (differences + 255).to(torch.int32)
-    return table.index_select(0, index.flatten()).view(differences.shape)
+_W, _N, _NW = (TAPS.tolist().index(tap) for tap in ([0, -1], [1, 0], [1, -1]))
 
 
-def windows_of(samples: Tensor) -> Tensor:
-    """Neighbourhoods of all pixels of whole images, for training and evaluation.
+@numba.njit(cache=True, nogil=True)
+def _gather(
+    storage: Integers,
+    first_row: int,
+    first_column: int,
+    rows: int,
+    span: int,
+    shifts: Integers,
+    table: Integers,
+    centre: Integers,
+    features: Integers,
+) -> None:
+    taps = len(shifts)
+    pixel = 0
+    for row in range(first_row, first_row + rows):
+        for column in range(first_column, first_column + span):
+            for c in range(3):
+                west = storage[row + shifts[_W, 0], column + shifts[_W, 1], c]
+                north = storage[row + shifts[_N, 0], column + shifts[_N, 1], c]
+                north_west = storage[row + shifts[_NW, 0], column + shifts[_NW, 1], c]
+                low, high = min(west, north), max(west, north)
+                middle = max(low, min(high, west + north - north_west)) & 255
+                centre[pixel, c] = middle
+                features[pixel, 3 * taps + c] = max(middle - 128, -127)
+                for tap in range(taps):
+                    sample = storage[row + shifts[tap, 0], column + shifts[tap, 1], c]
+                    features[pixel, 3 * tap + c] = table[255 + sample - middle]
+            pixel += 1
+
+
+def context_of_images(samples: npt.NDArray[np.uint8], table: Integers) -> Context:
+    """The context of all pixels of whole images, for training and evaluation.
 
     Args:
-        samples: uint8 or int16 [images, height, width, 3].
+        samples: uint8 [images, height, width, 3].
+        table: int8 [1024].
 
     Returns:
-        int16 [images, height, width, 22, 3].
+        Of ``images * height * width`` pixels, image by image and row by row.
     """
-    around = (0, 0, COLUMNS_AROUND, COLUMNS_AROUND, ROWS_ABOVE, 0)
-    padded = torch.nn.functional.pad(samples.to(torch.int16), around, value=OUTSIDE)
     height, width = samples.shape[1:3]
-    rows = [padded[:, ROWS_ABOVE - dy : ROWS_ABOVE - dy + height] for dy in range(ROWS_ABOVE + 1)]
-    taps = [rows[dy][:, :, COLUMNS_AROUND + dx : COLUMNS_AROUND + dx + width] for dy, dx in TAPS]
-    return torch.stack(taps, -2)
+    size = (ROWS_ABOVE + height, width + 2 * COLUMNS_AROUND, CHANNELS)
+    storage = np.full(size, OUTSIDE, np.int16)
+    block = Block(ROWS_ABOVE, COLUMNS_AROUND, height, width, slope=0)
+    parts = []
+    for image in samples:
+        storage[ROWS_ABOVE:, COLUMNS_AROUND : COLUMNS_AROUND + width] = image
+        parts.append(centred_context(storage, block, table))
+    return Context(
+        np.concatenate([part.centre for part in parts]),
+        np.concatenate([part.features for part in parts]),
+    )

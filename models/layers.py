@@ -28,20 +28,24 @@ class _QuantisedReLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
         ctx.save_for_backward(values)
-        rounded = (values * 2**ACTIVATION_BITS).add_(0.5).floor_()
-        return rounded.clamp_(0, 127).mul_(1 / 2**ACTIVATION_BITS)
+        rounded: Tensor = torch.floor(values * 2**ACTIVATION_BITS + 0.5)
+        return rounded.clamp_(0, 127).mul_(2.0**-ACTIVATION_BITS)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         (values,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], values, 0.0, ACTIVATION_LIMIT)
+        (gradient,) = gradients
+        passed: Tensor = torch.ops.aten.hardtanh_backward(gradient, values, 0.0, ACTIVATION_LIMIT)
+        return passed
 
 
 def relu(values: Tensor, quantised: bool) -> Tensor:
     """ReLU clamped to what int8 activations hold; rounded like them where ``quantised``."""
     if quantised:
-        return _QuantisedReLU.apply(values)  # type: ignore[no-any-return, no-untyped-call]
-    return nn.functional.hardtanh(values, 0.0, ACTIVATION_LIMIT)
+        rounded: Tensor = _QuantisedReLU.apply(values)  # type: ignore[no-untyped-call]
+        return rounded
+    limited: Tensor = nn.functional.hardtanh(values, 0.0, ACTIVATION_LIMIT)
+    return limited
 
 
 def weight_exponents(weight: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class MaskedConv2d(nn.Module):
         """Make a layer; ``mask`` broadcasts against [outputs, inputs, kernel, kernel]."""
         super().__init__()
         mask = mask.to(torch.float32)
-        shape = torch.broadcast_shapes(mask.shape, (outputs, inputs, 1, 1))
+        shape = (outputs, inputs, *mask.shape[2:])
         fan_in = (mask.expand(shape) != 0).flatten(1).sum(1).clamp(min=1)
         scale = (gain / fan_in.sqrt()).view(-1, 1, 1, 1)
         self.weight = nn.Parameter(torch.randn(shape) * scale)

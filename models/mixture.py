@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -82,7 +83,7 @@ def bits_of_samples(parameters: Tensor, samples: Tensor, centre: Tensor) -> Tens
     residual = (samples - centre).to(parameters.dtype)
     below = -0.5 - centre.to(parameters.dtype)  # lower end of the range, from the centre
     count = (parameters.shape[-1] - SLOPES) // 3
-    logits, means, scales, slopes = parameters.split([count, count, count, SLOPES], -1)
+    logits, means, scales, slopes = torch.split(parameters, [count, count, count, SLOPES], -1)
     hardtanh = torch.nn.functional.hardtanh
     shift = slopes[..., 0] * residual[..., :1] * _sees(0, residual)
     shift = shift + slopes[..., 1] * residual[..., 1:2] * _sees(1, residual)
@@ -126,33 +127,45 @@ def integer_tables() -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Integer mixtures of a set of samples, ready to be evaluated. Samples are the last axis.
+    """Integer mixtures of n samples, ready to be evaluated.
 
     Attributes:
-        rows: intp [components, n], where in the flat logistic table the edge below level 0 lies.
-        weights: int32 [components, n], 0..1024; the largest of each sample is 1024.
-        logistic: int32, the flat table.
+        rows: int32 [n, components], where in the flat logistic table the edge below level 0 lies.
+        weights: int32 [n, components], 0..1024; the largest of each sample is 1024.
+        logistic: uint16, the flat table.
     """
 
     rows: Integers
     weights: Integers
     logistic: Integers
 
-    def cumulative(self, start: Integers, offsets: Integers) -> Integers:
-        """Cumulative distribution below each edge ``start + offsets``, not normalised.
+    def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
+        """Cumulative distribution below each edge, not normalised.
 
         Args:
-            start: intp [n or 1], levels 0..255.
-            offsets: intp [m, n or 1]; edge ``e`` lies between levels ``e-1`` and ``e``, 0..256.
+            edges: int32 [n, m]; edge ``e`` lies between levels ``e-1`` and ``e``, 0..256.
 
         Returns:
-            int32 [m, n], not decreasing from edge to edge, below 2**29.
+            int32 [n, m], not decreasing from edge to edge, below 2**29.
         """
-        rows = self.rows + start * SUBLEVELS
-        terms = self.logistic.take(rows[:, None, :] + offsets * SUBLEVELS)
-        terms *= self.weights[:, None, :]
-        total: Integers = np.add.reduce(terms, 0, dtype=np.int32)
-        return total
+        masses = np.empty_like(edges)
+        _cumulative(self.rows, self.weights, self.logistic, edges, masses)
+        return masses
+
+
+@numba.njit(cache=True, nogil=True)
+def _cumulative(
+    rows: Integers, weights: Integers, logistic: Integers, edges: Integers, masses: Integers
+) -> None:
+    # The casts keep numba from widening to 64 bits, and from checking for negative indices.
+    for n in range(rows.shape[0]):
+        for m in range(edges.shape[1]):
+            edge = np.int32(edges[n, m] * np.int32(SUBLEVELS))
+            mass = np.int32(0)
+            for k in range(rows.shape[1]):
+                level = np.int32(logistic[np.uint32(rows[n, k] + edge)])
+                mass = np.int32(mass + np.int32(weights[n, k] * level))
+            masses[n, m] = mass
 
 
 class MixtureHead:
@@ -168,28 +181,49 @@ class MixtureHead:
         # |u| sixteenths over the scale, in 1/256: u/16 * inverse/2**16 * 256
         upper = sigmoid[np.minimum((distance * inverse) >> 12, len(sigmoid) - 1)]
         table = np.concatenate([65535 - upper[:, :0:-1], upper], 1)
-        self._logistic = table.astype(np.int32).ravel()
-        # Where a scale's row holds the edge below level 0 for a mean of 0
-        self._first = np.arange(SCALES, dtype=np.intp) * _ROW + _REACH - SUBLEVELS // 2
+        self._logistic = table.astype(np.uint16).ravel()
 
-    def __call__(self, parameters: Integers, centre: Integers, residuals: Integers) -> Mixture:
-        """The mixtures of one channel.
+    def __call__(
+        self, parameters: Integers, channel: int, centre: Integers, residuals: Integers
+    ) -> Mixture:
+        """The mixtures of ``channel``.
 
         Args:
-            parameters: int32 [outputs, n] as the channel's last layer gives them: logits, means
-                and scales of all components, then a slope for each row of ``residuals``.
-            centre: int [n], 0..255, of this channel.
-            residuals: int [channels before, n], samples minus centre.
+            parameters: int32 [n, outputs] as the channel's last layer gives them: logits, means
+                and scales of all components, then a slope for each channel before.
+            channel: which, 0..2.
+            centre: int16 [n, 3], 0..255.
+            residuals: int16 [n, channels], samples minus centre; known of the channels before.
         """
-        count = self._components
-        logits, means, scales = parameters[: 3 * count].reshape(3, count, -1)
-        shift = centre.astype(np.intp) * SUBLEVELS
-        if len(residuals):
-            shift += np.add.reduce(parameters[3 * count :] * residuals, 0) >> SLOPE_SHIFT
-        means = means + shift
-        np.minimum(means, _HIGHEST_MEAN, out=means)
-        np.maximum(means, _LOWEST_MEAN, out=means)
-        # mode="clip" is part of the definition: indices beyond a table take its end
-        weights = self._exp.take(np.maximum.reduce(logits, 0) - logits, mode="clip")
-        rows = self._first.take(scales, mode="clip") - means
+        rows = np.empty((len(parameters), self._components), np.int32)
+        weights = np.empty_like(rows)
+        _mixtures(parameters, channel, centre, residuals, self._exp, rows, weights)
         return Mixture(rows, weights, self._logistic)
+
+
+@numba.njit(cache=True, nogil=True)
+def _mixtures(
+    parameters: Integers,
+    channel: int,
+    centre: Integers,
+    residuals: Integers,
+    exp: Integers,
+    rows: Integers,
+    weights: Integers,
+) -> None:
+    count = rows.shape[1]
+    for n in range(len(parameters)):
+        logits = parameters[n, :count]
+        means = parameters[n, count : 2 * count]
+        scales = parameters[n, 2 * count : 3 * count]
+        slopes = parameters[n, 3 * count :]
+        shift = np.int64(0)
+        for c in range(channel):
+            shift += np.int64(slopes[c]) * residuals[n, c]
+        shift = (shift >> SLOPE_SHIFT) + SUBLEVELS * np.int64(centre[n, channel])
+        largest = logits.max()
+        for k in range(count):
+            weights[n, k] = exp[min(largest - logits[k], len(exp) - 1)]
+            mean = min(max(means[k] + shift, _LOWEST_MEAN), _HIGHEST_MEAN)
+            step = min(max(scales[k], 0), SCALES - 1)
+            rows[n, k] = step * _ROW + _REACH - SUBLEVELS // 2 - mean

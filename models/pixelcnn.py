@@ -19,9 +19,9 @@ above, so that all pixels of equal ``x + 2*y`` can be decoded at once (its skew,
 codes; :meth:`PixelCNN.integer_network` leads from one to the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ from pixelcodec.models.network import IntegerLayer, IntegerNetwork
 from pixelcodec.models.quantise import integer_layer, select_inputs
 
 ARCHITECTURE = "wavefront-pixelcnn-1"
-CHANNELS = 3
+CHANNELS = context.CHANNELS
 SEEN = CHANNELS - 1
 """Inputs of a head for the residuals of R and G; those it must not see have weights of zero."""
 
@@ -68,8 +68,6 @@ class Config:
 class PixelCNN(nn.Module):
     """The float network."""
 
-    companding: Tensor
-
     def __init__(self, config: Config) -> None:
         """Make a network with random weights."""
         super().__init__()
@@ -81,9 +79,7 @@ class PixelCNN(nn.Module):
         self.mix = nn.ModuleList(
             pointwise(config.hidden, config.width, gain=0.5) for _ in range(config.blocks)
         )
-        self.head = MaskedConv2d(
-            config.width + SEEN, CHANNELS * config.head, _head_mask(config)
-        )
+        self.head = MaskedConv2d(config.width + SEEN, CHANNELS * config.head, _head_mask(config))
         self.parameters_of = MaskedConv2d(
             CHANNELS * config.head,
             CHANNELS * mixture.parameters_of(config.components),
@@ -91,7 +87,7 @@ class PixelCNN(nn.Module):
             gain=0.3,
         )
         _spread_components(self.parameters_of)
-        self.register_buffer("companding", context.companding_table(), persistent=False)
+        self._table = context.companding_table()
 
     def quantise(self, quantised: bool = True) -> None:
         """Switch rounding of weights and activations on or off (quantisation-aware training)."""
@@ -103,22 +99,26 @@ class PixelCNN(nn.Module):
         """Bits of each sample of whole images.
 
         Args:
-            samples: uint8 [images, height, width, 3].
+            samples: uint8 [images, height, width, 3], on the CPU.
 
         Returns:
             float32 [images, height, width, 3], bits.
         """
-        seen = context.centred_context(context.windows_of(samples), self.companding)
-        stream = self.trunk(_as_channels(seen.features))
-        residuals = samples.to(torch.int16) - seen.centre
-        companded = _as_channels(context.compand(residuals[..., : CHANNELS - 1], self.companding))
-        parameters = self.heads(stream, companded)
-        return mixture.bits_of_samples(parameters, samples, seen.centre)
+        device = self.input.weight.device
+        seen = context.context_of_images(samples.numpy(), self._table)
+        shape = samples.shape[:3]
+        centre = torch.from_numpy(seen.centre).view(samples.shape)
+        residuals = (samples - centre)[..., :SEEN].numpy()
+        companded = torch.from_numpy(self._table.take(residuals + context.ZERO_DIFFERENCE))
+        features = torch.from_numpy(seen.features).view(*shape, -1)
+        stream = self.trunk(_as_channels(features.to(device)))
+        parameters = self.heads(stream, _as_channels(companded.to(device)))
+        return mixture.bits_of_samples(parameters, samples.to(device), centre.to(device))
 
     def trunk(self, features: Tensor) -> Tensor:
         """[n, FEATURES, h, w] -> stream, [n, width, h, w]."""
         stream: Tensor = self.input(features)
-        for spatial, mix in zip(self.spatial, self.mix, strict=True):
+        for spatial, mix in self._blocks():
             inside = spatial(relu(stream, self.input.quantised))
             stream = stream + mix(relu(inside, self.input.quantised))
         return stream
@@ -128,15 +128,19 @@ class PixelCNN(nn.Module):
         quantised = self.input.quantised
         features = torch.cat([relu(stream, quantised), companded], 1)
         parameters = self.parameters_of(relu(self.head(features), quantised))
-        last = parameters.permute(0, 2, 3, 1).float()
-        return last.unflatten(-1, (CHANNELS, -1))
+        last: Tensor = parameters.permute(0, 2, 3, 1).float()
+        return last.view(*last.shape[:3], CHANNELS, -1)
+
+    def _blocks(self) -> Iterator[tuple[MaskedConv2d, MaskedConv2d]]:
+        for spatial, mix in zip(self.spatial, self.mix, strict=True):
+            yield cast(MaskedConv2d, spatial), cast(MaskedConv2d, mix)
 
     def integer_network(self) -> IntegerNetwork:
         """Round to the network that codes."""
         config = self.config
         half_activation = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)  # so that >> rounds
         layers = {"input": integer_layer(self.input, STREAM_BITS, offset=half_activation)}
-        for i, (spatial, mix) in enumerate(zip(self.spatial, self.mix, strict=True)):
+        for i, (spatial, mix) in enumerate(self._blocks()):
             layers[f"spatial.{i}"] = integer_layer(spatial, ACTIVATION_BITS)
             layers[f"mix.{i}"] = integer_layer(mix, STREAM_BITS)
         count = mixture.parameters_of(config.components)
@@ -148,7 +152,7 @@ class PixelCNN(nn.Module):
             bits, offset = mixture.fixed_point(config.components, channel)
             layer = integer_layer(self.parameters_of, bits, outputs, offset)
             layers[f"parameters.{channel}"] = select_inputs(layer, own)
-        tables = {"companding": self.companding.cpu(), **mixture.integer_tables()}
+        tables = {"companding": torch.from_numpy(self._table), **mixture.integer_tables()}
         return IntegerNetwork(ARCHITECTURE, asdict(config), layers, tables)
 
 
@@ -185,24 +189,35 @@ def _spread_components(layer: MaskedConv2d) -> None:
 
 def _as_channels(features: Tensor) -> Tensor:
     """Int8 [n, h, w, c] -> bfloat16 [n, c, h, w] in real units, laid out channels last."""
-    return (features.to(torch.bfloat16) / 2**ACTIVATION_BITS).permute(0, 3, 1, 2)
+    real: Tensor = features.to(torch.bfloat16) * 2.0**-ACTIVATION_BITS
+    return real.permute(0, 3, 1, 2)
 
 
 class Linear(Protocol):
-    """An integer layer ready to run (see :mod:`pixelcodec.exact`)."""
+    """An integer layer that is ready to run (see :mod:`pixelcodec.exact`)."""
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Int8 [rows, inputs] -> int32 [rows, outputs]."""
+        """Int8 [pixels, inputs] -> int32 [pixels, outputs]."""
+
+    def relu(self, activations: Tensor) -> Tensor:
+        """The same, limited to 0..127: int8."""
+
+
+class Arithmetic(Protocol):
+    """Exact arithmetic on a device (see :mod:`pixelcodec.exact`)."""
+
+    def linear(self, layer: IntegerLayer) -> Linear:
+        """Make ``layer`` ready to run."""
+
+    def relu(self, values: Tensor, shift: int) -> Tensor:
+        """``values >> shift`` (int32), limited to 0..127: int8."""
 
 
 class Canvas(Protocol):
     """Where activations of earlier pixels lie (see :mod:`pixelcodec.schedule`)."""
 
-    def put(self, plane: str, values: Tensor) -> None:
-        """Store ``values`` [pixels, channels] of the pixels in hand."""
-
-    def windows(self, plane: str) -> Tensor:
-        """Neighbourhoods [pixels, taps * channels] of the pixels in hand."""
+    def neighbourhoods(self, plane: str, values: Tensor) -> Tensor:
+        """Store ``values`` [pixels, channels] of the pixels in hand, and give their taps."""
 
 
 @dataclass(frozen=True)
@@ -226,17 +241,12 @@ class IntegerPixelCNN:
     """The program that codes: :class:`PixelCNN` in integers, on any set of pixels."""
 
     slope = 2
-    samples = "samples"
 
-    def __init__(
-        self,
-        network: IntegerNetwork,
-        prepare: Callable[[IntegerLayer], Linear],
-        device: torch.device,
-    ) -> None:
-        """Prepare the layers of ``network`` by ``prepare``, for tensors on ``device``."""
+    def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic) -> None:
+        """Make ``network`` ready to run by ``arithmetic``."""
         config = Config(**network.config)
-        layers = {name: prepare(layer) for name, layer in network.layers.items()}
+        layers = {name: arithmetic.linear(layer) for name, layer in network.layers.items()}
+        self._relu = arithmetic.relu
         self._input = layers["input"]
         self._blocks = [
             (f"spatial.{i}", layers[f"spatial.{i}"], layers[f"mix.{i}"])
@@ -246,44 +256,39 @@ class IntegerPixelCNN:
             (layers[f"head.{channel}"], layers[f"parameters.{channel}"])
             for channel in range(CHANNELS)
         ]
-        self._companding = network.tables["companding"].to(device)
-        self._companding_on_host = network.tables["companding"].numpy()
+        self.companding = network.tables["companding"].numpy()
         self.mixture = mixture.MixtureHead(network.tables, config.components)
         taps = ((1, -1, 1), (0, -1, 0))
-        self.planes = {self.samples: Plane(CHANNELS, torch.int16, context.OUTSIDE, context.RUNS)}
-        for name, _, _ in self._blocks:
-            self.planes[name] = Plane(config.width, torch.int8, 0, taps)
+        self.samples = Plane(CHANNELS, torch.int16, context.OUTSIDE, context.RUNS)
+        self.planes = {
+            name: Plane(config.width, torch.int8, 0, taps) for name, _, _ in self._blocks
+        }
 
-    def trunk(self, canvas: Canvas) -> tuple[Tensor, Tensor]:
+    def trunk(self, features: Tensor, canvas: Canvas) -> Tensor:
         """Run all that does not depend on the pixels' own samples.
 
+        Args:
+            features: int8 [pixels, FEATURES], the context.
+            canvas: with the activations of earlier pixels.
+
         Returns:
-            centre int16 [pixels, 3], and what the heads see: int8 [pixels, width + SEEN], its
-            last columns zero until :meth:`show` fills them.
+            What the heads see: int8 [pixels, width + SEEN], the residuals zero.
         """
-        windows = canvas.windows(self.samples).unflatten(-1, (-1, CHANNELS))
-        seen = context.centred_context(windows, self._companding)
-        stream = self._input(seen.features)
+        stream = self._input(features)
         for plane, spatial, mix in self._blocks:
-            canvas.put(plane, (stream >> _STREAM_TO_ACTIVATION).clamp_(0, 127))
-            stream += mix(_activate(spatial(canvas.windows(plane))))
-        features = _activate(stream >> _STREAM_TO_ACTIVATION)
-        return seen.centre, nn.functional.pad(features, (0, SEEN))
+            taps = canvas.neighbourhoods(plane, self._relu(stream, _STREAM_TO_ACTIVATION))
+            stream += mix(spatial.relu(taps))
+        return nn.functional.pad(self._relu(stream, _STREAM_TO_ACTIVATION), (0, SEEN))
 
-    def show(self, features: Tensor, channel: int, residuals: npt.NDArray[np.int16]) -> None:
-        """Let the heads of later channels see ``residuals`` (int16 [pixels]) of ``channel``."""
-        companded = self._companding_on_host.take(residuals + 255)
-        features[:, channel - SEEN] = torch.from_numpy(companded)
-
-    def parameters(self, features: Tensor, channel: int) -> Tensor:
+    def parameters(self, seen: Tensor, channel: int) -> Tensor:
         """The mixture's parameters for ``channel``: int32 [pixels, parameters]."""
         head, parameters = self._heads[channel]
-        return parameters(_activate(head(features)))
+        return parameters(head.relu(seen))
+
+    def show(self, seen: Tensor, channel: int, residuals: npt.NDArray[np.int16]) -> None:
+        """Let the heads of later channels see ``residuals`` (int16 [pixels]) of ``channel``."""
+        companded = self.companding.take(residuals + context.ZERO_DIFFERENCE)
+        seen[:, channel - SEEN] = torch.from_numpy(companded)
 
 
 _STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS
-
-
-def _activate(values: Tensor) -> Tensor:
-    """Quantised ReLU: clamp int32 ``values`` to 0..127, in place; int8."""
-    return values.clamp_(0, 127).to(torch.int8)

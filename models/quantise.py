@@ -30,14 +30,17 @@ def integer_layer(
     exponents = weight_exponents(weight)
     shift = exponents + ACTIVATION_BITS - out_bits
     if shift.min() < 0:
-        raise ValueError(f"weights up to {weight.abs().max():.1f} leave no room for {out_bits} bits")
+        raise ValueError(
+            f"weights up to {weight.abs().max():.1f} leave no room for {out_bits} bits"
+        )
     rounded = round_weight(weight, exponents)  # [outputs, inputs, kernel, kernel]
     by_tap = rounded.flatten(2)[..., taps].permute(2, 1, 0).flatten(0, 1)
     half = torch.where(shift > 0, torch.exp2(shift - 1), torch.zeros_like(shift))
     bias = layer.bias.detach()[outputs] * torch.exp2(exponents + ACTIVATION_BITS)
     bias = torch.round(bias + offset * torch.exp2(shift)) + half
-    return IntegerLayer(_integers(by_tap, torch.int8), _integers(bias, torch.int32),
-                        _integers(shift, torch.uint8))
+    return IntegerLayer(
+        _integers(by_tap, torch.int8), _integers(bias, torch.int32), _integers(shift, torch.uint8)
+    )
 
 
 def select_inputs(layer: IntegerLayer, inputs: slice | Tensor) -> IntegerLayer:

@@ -24,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pixelcodec.models import context
 from pixelcodec.models.data import Patches, Samples
 from pixelcodec.models.pixelcnn import Config, PixelCNN
 
@@ -171,7 +172,7 @@ class Run:
         """Bits a sample of the held-out images."""
         with torch.no_grad():
             bits = [
-                self.network(torch.from_numpy(image[None].copy()).to(self.device)).mean().item()
+                self.network(torch.from_numpy(image[None].copy())).mean().item()
                 for image in self._held_out
             ]
         return float(np.mean(bits))
@@ -184,7 +185,7 @@ class Run:
     def _learn(self, network: nn.Module, rate: float) -> float:
         """One step: its bits a sample."""
         patches, gray = self._patches.batch(self.step, self.rank)
-        bits = network(torch.from_numpy(patches).to(self.device))
+        bits = network(torch.from_numpy(patches))
         counted = _counted(torch.from_numpy(gray).to(self.device))
         loss = (bits * counted).sum() / (counted.sum() * self.plan.patch**2)
         for group in self.optimiser.param_groups:
@@ -195,7 +196,9 @@ class Run:
         self.optimiser.step()
         return float(loss.item())
 
-    def _report(self, rate: float, recent: Sequence[float], held_out: float | None = None) -> Report:
+    def _report(
+        self, rate: float, recent: Sequence[float], held_out: float | None = None
+    ) -> Report:
         pixels = self.step * self.plan.pixels_per_step * self.processes
         mean = float(np.mean(recent))
         return Report(self.step, self.steps, pixels / 1e6, self.seconds, rate, mean, held_out)
@@ -252,6 +255,7 @@ def load_float_network(path: Path) -> PixelCNN:
         about = json.loads(file.metadata()["run"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     network = PixelCNN(Config(**about["config"]))
+    tensors["network.input.weight"] = tensors["network.input.weight"][:, : context.FEATURES]
     network.load_state_dict(_below("network.", tensors))
     return network
 

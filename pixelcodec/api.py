@@ -142,7 +142,7 @@ def encode_to(
         writer = container.Writer(stream, header)
         for top in range(0, height, header.strip_rows):
             writer.strip(encoder.encode(rows[top : top + header.strip_rows], count))
-        writer.close(zlib.crc32(samples))
+        writer.close(zlib.crc32(samples.data))
 
 
 def decode_from(
@@ -169,7 +169,7 @@ def decode_from(
         decoder = StripDecoder(engine, header.width, header.channels, header.restart)
         for index, payload in enumerate(reader):
             strips.append(decoder.decode(payload, header.strip_height(index), count))
-            crc = zlib.crc32(strips[-1], crc)
+            crc = zlib.crc32(strips[-1].data, crc)
     if crc != reader.samples_crc:
         raise FormatError(
             "the decoded samples do not have the checksum of the original "

@@ -12,6 +12,7 @@ choice by three numbers (what lies left of it, itself, what lies right) instead 
 from typing import Any, Protocol
 
 import constriction
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -36,56 +37,79 @@ Floats = npt.NDArray[np.float32]
 class Distribution(Protocol):
     """Distributions of n samples."""
 
-    def cumulative(self, start: Integers, offsets: Integers) -> Integers:
-        """Cumulative distribution below the edges ``start + offsets``: int32 [m, n] < 2**28.9.
-
-        ``start`` is intp [n or 1], ``offsets`` [m, n or 1].
-        """
+    def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
+        """Mass below ``edges`` (int32 [n, m], 0..256), never falling: int32 [n, m], < 2**28.9."""
 
 
-def describe(distribution: Distribution, samples: Integers) -> Floats:
+def describe(distribution: Distribution, samples: npt.NDArray[np.uint8]) -> Floats:
     """What the encoder needs to know of each choice.
 
     Args:
         distribution: of n samples.
-        samples: intp [n], 0..255.
+        samples: uint8 [n].
 
     Returns:
         float32 [n, 2, 3], whole numbers: frequency left of the branch, of the branch, and right
         of it, each minus 1.
     """
-    high = samples & -STRIDES[0]
-    start, end = np.zeros_like(samples), np.full_like(samples, LEVELS)
-    edges = np.stack([start, high, high + STRIDES[0], end, samples, samples + 1])
-    masses = distribution.cumulative(_ZERO, edges) + edges * FLOOR
-    start, left, right, end, below, above = masses
+    edges = _edges_around(samples)
     choices = np.empty((len(samples), len(STRIDES), 3), np.float32)
-    _describe_choice(start, left, right, end, samples >> 4, choices[:, 0])
-    _describe_choice(left, below, above, right, samples & 15, choices[:, 1])
+    _describe(edges, distribution.cumulative(edges), choices)
     return choices
 
 
-def _describe_choice(
-    start: Integers, left: Integers, right: Integers, end: Integers, branch: Integers, out: Floats
-) -> None:
-    """A choice between ``start`` and ``end`` that fell on ``left..right``, into ``out`` [n, 3]."""
-    total = end - start
-    below = _share(left - start, total) + branch + 1
-    above = _share(right - start, total) + branch + 2
-    out[:, 0] = below - 1
-    out[:, 1] = above - below - 1
-    out[:, 2] = 2**PRECISION - 1 - above
+def _edges_around(samples: npt.NDArray[np.uint8]) -> Integers:
+    """Edges of all levels, of the high nibble's levels, and of the sample: int32 [n, 6]."""
+    edges = np.empty((len(samples), 6), np.int32)
+    edges[:, 0], edges[:, 1] = 0, LEVELS
+    edges[:, 2] = samples & -STRIDES[0] % LEVELS
+    edges[:, 3] = edges[:, 2] + STRIDES[0]
+    edges[:, 4] = samples
+    edges[:, 5] = edges[:, 4] + STRIDES[1]
+    return edges
 
 
-def _share(part: Integers, total: Integers) -> npt.NDArray[np.float64]:
-    """``part * _SHARED // total``, as whole float64.
+@numba.njit(cache=True, nogil=True)
+def _share(part: Any, total: Any) -> Any:
+    """``part * _SHARED // total`` for ``0 <= part <= total < 2**28.9``, by float64.
 
-    Exact: the product is below 2**53, and the quotient, below 2**24, differs from the next whole
-    number by at least ``1 / total > 2**-29``, so that rounding cannot carry it there.
+    Exact: the product is below 2**53, so the quotient is the correctly rounded one. It is below
+    2**24 and differs from the next whole number by at least ``1 / total``, more than half the
+    distance of float64 numbers there, so rounding cannot carry it to that number.
     """
-    shared: npt.NDArray[np.float64] = part * np.float64(_SHARED)
-    shared /= total
-    return np.floor(shared, out=shared)
+    return np.int64((np.float64(part) * np.float64(_SHARED)) / np.float64(total))
+
+
+@numba.njit(cache=True, nogil=True)
+def _describe(edges: Integers, masses: Integers, choices: Floats) -> None:
+    for n in range(len(edges)):
+        for i in range(choices.shape[1]):
+            outer, inner = 2 * i, 2 * i + 2
+            width = edges[n, inner + 1] - edges[n, inner]
+            branch = (edges[n, inner] - edges[n, outer]) // width
+            start = np.int64(masses[n, outer]) + edges[n, outer] * FLOOR
+            total = masses[n, outer + 1] + edges[n, outer + 1] * FLOOR - start
+            left = masses[n, inner] + edges[n, inner] * FLOOR - start
+            right = masses[n, inner + 1] + edges[n, inner + 1] * FLOOR - start
+            below = _share(left, total) + branch + 1
+            above = _share(right, total) + branch + 2
+            choices[n, i, 0] = below - 1
+            choices[n, i, 1] = above - below - 1
+            choices[n, i, 2] = 2**PRECISION - 1 - above
+
+
+@numba.njit(cache=True, nogil=True)
+def _tabulate(masses: Integers, stride: int, choices: Floats) -> None:
+    """Frequencies minus 1 of all branches and dummies, from masses [n, 17] into [n, 18]."""
+    for n in range(len(masses)):
+        start = np.int64(masses[n, 0])
+        total = masses[n, BRANCHES] - start + BRANCHES * stride * FLOOR
+        below = np.int64(0)
+        for branch in range(BRANCHES):
+            part = masses[n, branch + 1] - start + (branch + 1) * stride * FLOOR
+            above = _share(part, total)
+            choices[n, branch + 1] = above - below
+            below = above
 
 
 class StripEncoder:
@@ -103,7 +127,8 @@ class StripEncoder:
 
     def finish(self) -> bytes:
         """The strip's words, little-endian."""
-        return self._coder.get_compressed().astype("<u4").tobytes()
+        words: Integers = self._coder.get_compressed()
+        return words.astype("<u4").tobytes()
 
 
 class StripDecoder:
@@ -121,23 +146,24 @@ class StripDecoder:
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._family = constriction.stream.model.Categorical(perfect=False)
 
-    def decode(self, distribution: Distribution) -> Integers:
-        """The next samples, one for each distribution: intp [n], 0..255."""
-        samples: Integers = _ZERO
-        for offsets, floor in zip(_OFFSETS, _FLOORS, strict=True):
-            masses = distribution.cumulative(samples, offsets)
-            samples = samples + offsets[self._choose(masses, floor), 0]
-        return samples
+    def decode(self, distribution: Distribution, count: int) -> npt.NDArray[np.uint8]:
+        """The next ``count`` samples, one for each distribution."""
+        edges = np.empty((count, BRANCHES + 1), np.int32)
+        edges[:] = _BRANCH_EDGES * STRIDES[0]
+        high = self._choose(distribution, edges, STRIDES[0])
+        np.add(high[:, None] * STRIDES[0], _BRANCH_EDGES, out=edges)
+        low = self._choose(distribution, edges, STRIDES[1])
+        return (high * STRIDES[0] + low).astype(np.uint8)
 
-    def _choose(self, masses: Integers, floor: Floats) -> Integers:
-        """Decode a choice between the branches that ``masses`` [17, n] bound: intp [n]."""
-        parts = masses - masses[0] + floor
-        shares = _share(parts, parts[-1])
-        choices = np.zeros((masses.shape[1], BRANCHES + 2), np.float32)
-        choices[:, 1:-1] = (shares[1:] - shares[:-1]).T  # minus 1, and plus 1 for the branch
-        return self._coder.decode(self._family, choices) - 1
+    def _choose(
+        self, distribution: Distribution, edges: Integers, stride: int
+    ) -> npt.NDArray[np.int32]:
+        """Decode a choice between the branches that ``edges`` [n, 17] bound: int32 [n]."""
+        choices = np.zeros((len(edges), BRANCHES + 2), np.float32)
+        _tabulate(distribution.cumulative(edges), stride, choices)
+        symbols: npt.NDArray[np.int32] = self._coder.decode(self._family, choices)
+        return symbols - _DUMMY
 
 
-_ZERO = np.zeros(1, np.intp)
-_OFFSETS = [np.arange(BRANCHES + 1)[:, None] * stride for stride in STRIDES]
-_FLOORS = [(offsets * FLOOR).astype(np.float64) for offsets in _OFFSETS]
+_DUMMY = np.int32(1)
+_BRANCH_EDGES = np.arange(BRANCHES + 1, dtype=np.int32)

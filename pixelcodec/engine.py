@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from pixelcodec import coder, exact
-from pixelcodec.models.network import IntegerLayer, IntegerNetwork
-from pixelcodec.models.pixelcnn import CHANNELS, IntegerPixelCNN
+from pixelcodec.models.context import centred_context
+from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.models.pixelcnn import IntegerPixelCNN
 from pixelcodec.schedule import Canvas, Carry, symbol_positions, waves
 
 Samples = npt.NDArray[np.uint8]
@@ -26,7 +27,7 @@ Progress = Callable[[int], None]
 BAND_PIXELS = 8192
 """Pixels that encoding takes at once: their activations stay in the processor's cache."""
 
-WAVE_COLUMNS = 64
+WAVE_COLUMNS = 32
 """Skewed columns that decoding holds at once."""
 
 _PROGRESS_WAVES = 64
@@ -50,15 +51,15 @@ class Engine:
             ModelError: sums of the network could overflow.
         """
         self.device = torch.device(device)
-        self.backend = exact.select_backend(backend, self.device)
-        self.program = IntegerPixelCNN(network, self._prepare, self.device)
-
-    def _prepare(self, layer: IntegerLayer) -> exact.Linear:
-        return exact.Linear(layer.weight, layer.bias, layer.shift, self.backend, self.device)
+        self.arithmetic = exact.Arithmetic(self.device, backend)
+        self.program = IntegerPixelCNN(network, self.arithmetic)
 
 
 class StripCoder:
-    """What encoder and decoder of an image share: the carry from strip to strip."""
+    """What encoder and decoder of an image share: the pixels in hand, and the rows above.
+
+    Samples and their context stay on the host, activations on the device.
+    """
 
     def __init__(self, engine: Engine, width: int, channels: int, restart: bool = False) -> None:
         """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
@@ -69,22 +70,34 @@ class StripCoder:
         self._width, self._channels, self._restart = width, channels, restart
         self._carry: Carry | None = None
 
+    def _canvas(self, rows: int, slope: int, columns: int | None = None) -> Canvas:
+        return Canvas(
+            self._program.samples,
+            self._program.planes,
+            rows,
+            self._width,
+            slope,
+            self._device,
+            columns,
+        )
+
     def _above(self, canvas: Canvas) -> Carry:
         if self._carry is None or self._restart:
             return canvas.nothing_above()
         return self._carry
 
-    def _mixture(
-        self, features: Tensor, channel: int, centre: Integers, known: Integers
-    ) -> coder.Distribution:
-        """Distributions of ``channel``, given the residuals ``known`` of the channels before."""
-        parameters = self._program.parameters(features, channel).t().contiguous()
-        return self._program.mixture(parameters.cpu().numpy(), centre[channel], known[:channel])
+    def _look(self, canvas: Canvas) -> tuple[Integers, Tensor]:
+        """Centre of the pixels in hand, int16 [n, 3], and what the heads see of them."""
+        seen = centred_context(*canvas.samples_in_hand(), self._program.companding)
+        features = torch.from_numpy(seen.features).to(self._device)
+        return seen.centre, self._program.trunk(features, canvas)
 
-    def _show(self, features: Tensor, channel: int, residuals: Integers) -> None:
-        """Let later channels see the residuals of ``channel``, where there are any to come."""
-        if channel + 1 < self._channels:
-            self._program.show(features, channel, residuals)
+    def _mixture(
+        self, seen: Tensor, channel: int, centre: Integers, residuals: Integers
+    ) -> coder.Distribution:
+        """Distributions of ``channel``, given the ``residuals`` of the channels before."""
+        parameters = self._program.parameters(seen, channel).cpu().numpy()
+        return self._program.mixture(parameters, channel, centre, residuals)
 
 
 class StripEncoder(StripCoder):
@@ -107,7 +120,7 @@ class StripEncoder(StripCoder):
         """All choices of the strip in the order of coding: [n, 3]."""
         height = len(rows)
         band = max(1, min(height, BAND_PIXELS // self._width))
-        canvas = Canvas(self._program.planes, band, self._width, 0, self._device)
+        canvas = self._canvas(band, slope=0)
         symbols = self._channels * len(coder.STRIDES)
         positions = symbol_positions(height, self._width, self._program.slope, symbols)
         ordered = np.empty((positions.size, 3), np.float32)
@@ -115,36 +128,29 @@ class StripEncoder(StripCoder):
         for top in range(0, height, band):
             part = rows[top : top + band]
             canvas.begin(len(part), carry)
-            choices = self._band(canvas, part)
+            choices = self._band(canvas, part.reshape(-1, self._channels))
             carry = canvas.end()
             ordered[positions[top : top + band].reshape(-1)] = choices.reshape(-1, 3)
             progress(part.shape[0] * part.shape[1])
         self._carry = carry
         return ordered
 
-    def _band(self, canvas: Canvas, rows: Samples) -> coder.Floats:
-        """Choices of the pixels of a band: [n, symbols, 3]."""
-        samples = rows.reshape(-1, self._channels)
-        canvas.put(self._program.samples, _three_channels(samples, self._device))
-        centre, features = self._program.trunk(canvas)
-        middle = centre.t().contiguous().cpu().numpy()
-        known = np.zeros_like(middle)
+    def _band(self, canvas: Canvas, samples: Samples) -> coder.Floats:
+        """Choices of the pixels of a band, uint8 [n, channels]: [n, symbols, 3]."""
+        canvas.put_samples(samples)
+        centre, seen = self._look(canvas)
+        residuals = samples.astype(np.int16) - centre[:, : self._channels]
         choices = []
         for channel in range(self._channels):
-            mixture = self._mixture(features, channel, middle, known)
-            column = samples[:, channel].astype(np.intp)
-            choices.append(coder.describe(mixture, column))
-            known[channel] = column - middle[channel]
-            self._show(features, channel, known[channel])
+            mixture = self._mixture(seen, channel, centre, residuals)
+            choices.append(coder.describe(mixture, samples[:, channel]))
+            if channel + 1 < self._channels:
+                self._program.show(seen, channel, residuals[:, channel])
         return np.concatenate(choices, 1)
 
 
 class StripDecoder(StripCoder):
     """Decodes the strips of an image, from the top."""
-
-    def __init__(self, engine: Engine, width: int, channels: int, restart: bool = False) -> None:
-        super().__init__(engine, width, channels, restart)
-        self._canvas: Canvas | None = None
 
     def decode(self, payload: bytes, height: int, progress: Progress) -> Samples:
         """Decode the next strip.
@@ -160,46 +166,35 @@ class StripDecoder(StripCoder):
         Raises:
             FormatError: the payload is not a strip.
         """
-        if self._canvas is None:
-            self._canvas = Canvas(
-                self._program.planes, height, self._width, self._program.slope, self._device,
-                WAVE_COLUMNS,
-            )
         strip = coder.StripDecoder(payload)
+        slope = self._program.slope
         out = np.empty((height, self._width, self._channels), np.uint8)
-        canvas = self._canvas
+        canvas = self._canvas(height, slope, WAVE_COLUMNS)
         canvas.begin(height, self._above(canvas))
         finished = 0
         with torch.inference_mode():
-            for wave in waves(height, self._width, self._program.slope):
+            for wave in waves(height, self._width, slope):
                 canvas.select(wave)
-                samples = self._wave(canvas, strip)
                 y = np.arange(wave.first, wave.end)
-                out[y, wave.time - self._program.slope * y] = samples
-                finished += len(samples)
+                out[y, wave.time - slope * y] = self._wave(canvas, strip, len(y))
+                finished += len(y)
                 if wave.time % _PROGRESS_WAVES == 0:
                     progress(finished)
                     finished = 0
-            self._carry = canvas.end()
+        self._carry = canvas.end()
         progress(finished)
         return out
 
-    def _wave(self, canvas: Canvas, strip: coder.StripDecoder) -> Samples:
-        """Decode the pixels in hand: uint8 [n, channels]."""
-        centre, features = self._program.trunk(canvas)
-        middle = centre.t().contiguous().cpu().numpy()
-        known = np.zeros_like(middle)
-        samples = np.empty((middle.shape[1], self._channels), np.uint8)
+    def _wave(self, canvas: Canvas, strip: coder.StripDecoder, count: int) -> Samples:
+        """Decode the ``count`` pixels in hand: uint8 [count, channels]."""
+        centre, seen = self._look(canvas)
+        samples = np.empty((count, self._channels), np.uint8)
+        residuals = np.empty((count, self._channels), np.int16)
         for channel in range(self._channels):
-            column = strip.decode(self._mixture(features, channel, middle, known))
-            samples[:, channel] = column
-            known[channel] = column - middle[channel]
-            self._show(features, channel, known[channel])
-        canvas.put(self._program.samples, _three_channels(samples, self._device))
+            mixture = self._mixture(seen, channel, centre, residuals)
+            samples[:, channel] = strip.decode(mixture, count)
+            residuals[:, channel] = samples[:, channel] - centre[:, channel]
+            if channel + 1 < self._channels:
+                self._program.show(seen, channel, residuals[:, channel])
+        canvas.put_samples(samples)
         return samples
-
-
-def _three_channels(samples: Samples, device: torch.device) -> Tensor:
-    """Samples [n, 1 or 3] as the network takes them, gray in all three channels: int16 [n, 3]."""
-    wide: Any = np.broadcast_to(samples, (len(samples), CHANNELS)).astype(np.int16)
-    return torch.from_numpy(wide).to(device)

@@ -21,11 +21,18 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
+import numba
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pixelcodec.errors import BackendError, ModelError
+from pixelcodec.models.network import IntegerLayer
+
+Integers = npt.NDArray[Any]
 
 ACTIVATION_MAX = 127
 """Activations are in -127..127 (after a ReLU in 0..127)."""
@@ -191,53 +198,110 @@ def _seconds(backend: Backend, device: torch.device) -> float:
     return best
 
 
-class Linear:
-    """An integer layer: ``(activations @ weight + bias) >> shift``.
+class Arithmetic:
+    """All that a network computes, on one device and by one back end.
 
-    The shift is arithmetic (it rounds down); the bias carries the half that makes it round to
-    nearest. There is a shift for each output, so that each uses the whole range of int8 weights.
+    On the CPU the work between products is compiled to one pass over the numbers; waves are so
+    small that calls, not numbers, take the time. Elsewhere it is a few calls of torch.
     """
 
-    def __init__(
-        self, weight: Tensor, bias: Tensor, shift: Tensor, backend: Backend, device: torch.device
-    ) -> None:
-        """Take ``weight`` int8 [inputs, outputs], ``bias`` int32 and ``shift`` uint8 [outputs].
+    def __init__(self, device: torch.device, backend: str | None = None) -> None:
+        """Select the back end, see :func:`select_backend`."""
+        self.device = device
+        self.backend = select_backend(backend, device)
+
+    def linear(self, layer: IntegerLayer) -> "Linear":
+        """Make ``layer`` ready to run.
 
         Raises:
-            ModelError: a sum of products could leave the range in which all back ends are exact.
+            ModelError: sums of the layer could overflow a back end.
         """
-        check_no_overflow(weight, bias)
-        self.outputs = weight.shape[1]
-        self.backend = backend
-        self.weight = backend.prepare(weight.to(device))
-        self.bias = bias.to(device, torch.int32)
-        self.shift = shift.to(device, torch.int32)
+        return Linear(layer, self.backend, self.device)
+
+    def relu(self, values: Tensor, shift: int) -> Tensor:
+        """``values >> shift`` (int32 [n, m]), limited to 0..127: int8."""
+        if self.device.type != "cpu":
+            return (values >> shift).clamp_(0, ACTIVATION_MAX).to(torch.int8)
+        out = torch.empty(values.shape, dtype=torch.int8)
+        _shift_relu(values.numpy(), shift, out.numpy())
+        return out
+
+
+class Linear:
+    """An integer layer that is ready to run, see :class:`IntegerLayer`."""
+
+    def __init__(self, layer: IntegerLayer, backend: Backend, device: torch.device) -> None:
+        check_no_overflow(layer)
+        self._outputs = layer.weight.shape[1]
+        self._backend, self._on_host = backend, device.type == "cpu"
+        self._weight = backend.prepare(layer.weight.to(device))
+        self._bias = layer.bias.to(device)
+        self._shift = layer.shift.to(device, torch.int32)
+        if self._on_host:
+            self._bias_on_host, self._shift_on_host = self._bias.numpy(), self._shift.numpy()
 
     def __call__(self, activations: Tensor) -> Tensor:
-        """Int8 [rows, inputs], contiguous -> int32 [rows, outputs]."""
-        accumulators = self.backend.matmul(activations, self.weight)
-        if accumulators.shape[1] != self.outputs:  # padded for the back end
-            accumulators = accumulators[:, : self.outputs]
-        return accumulators.add_(self.bias).bitwise_right_shift_(self.shift)
+        """Int8 [n, inputs], contiguous -> int32 [n, outputs]."""
+        sums = self._products(activations)
+        if self._on_host:
+            _requantise(sums.numpy(), self._bias_on_host, self._shift_on_host)
+            return sums
+        return sums.add_(self._bias).bitwise_right_shift_(self._shift)
+
+    def relu(self, activations: Tensor) -> Tensor:
+        """The same, limited to 0..127: int8 [n, outputs]."""
+        sums = self._products(activations)
+        if self._on_host:
+            out = torch.empty(sums.shape, dtype=torch.int8)
+            _requantise_relu(sums.numpy(), self._bias_on_host, self._shift_on_host, out.numpy())
+            return out
+        shifted = sums.add_(self._bias).bitwise_right_shift_(self._shift)
+        return shifted.clamp_(0, ACTIVATION_MAX).to(torch.int8)
+
+    def _products(self, activations: Tensor) -> Tensor:
+        sums = self._backend.matmul(activations, self._weight)
+        # Some back ends need padded outputs
+        return sums if sums.shape[1] == self._outputs else sums[:, : self._outputs]
 
 
-def check_no_overflow(weight: Tensor, bias: Tensor) -> None:
+@numba.njit(cache=True, nogil=True)
+def _requantise(sums: Integers, bias: Integers, shift: Integers) -> None:
+    for n in range(sums.shape[0]):
+        for j in range(sums.shape[1]):
+            sums[n, j] = np.int32(sums[n, j] + bias[j]) >> shift[j]
+
+
+@numba.njit(cache=True, nogil=True)
+def _requantise_relu(sums: Integers, bias: Integers, shift: Integers, out: Integers) -> None:
+    low, high = np.int32(0), np.int32(ACTIVATION_MAX)  # numba widens to 64 bits where it can
+    for n in range(sums.shape[0]):
+        for j in range(sums.shape[1]):
+            value = np.int32(np.int32(sums[n, j] + bias[j]) >> shift[j])
+            out[n, j] = min(max(value, low), high)
+
+
+@numba.njit(cache=True, nogil=True)
+def _shift_relu(values: Integers, shift: int, out: Integers) -> None:
+    low, high = np.int32(0), np.int32(ACTIVATION_MAX)
+    for n in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            out[n, j] = min(max(np.int32(values[n, j] >> shift), low), high)
+
+
+def check_no_overflow(layer: IntegerLayer) -> None:
     """Refuse a layer whose sums could overflow a back end.
 
-    Args:
-        weight: int8 [inputs, outputs].
-        bias: int32 [outputs].
-
     Raises:
-        ModelError: more than :data:`MAX_FAN_IN` inputs, a weight of -128, or
+        ModelError: more than :data:`MAX_FAN_IN` inputs, a weight of -128, a shift above 31, or
             ``sum |w| * 127 + |b|`` of an output reaches 2**24.
     """
-    if weight.shape[0] > MAX_FAN_IN:
-        raise ModelError(f"a layer has {weight.shape[0]} inputs; at most {MAX_FAN_IN} are exact")
-    magnitude = weight.to(torch.int64).abs()
+    if layer.weight.shape[0] > MAX_FAN_IN:
+        raise ModelError(f"a layer has {layer.weight.shape[0]} inputs; exact are {MAX_FAN_IN}")
+    magnitude = layer.weight.to(torch.int64).abs()
     if int(magnitude.max()) > ACTIVATION_MAX:
         raise ModelError("a weight is -128; int8 weights must be in -127..127")
-    largest = int((magnitude.sum(0) * ACTIVATION_MAX + bias.to(torch.int64).abs()).max())
+    if int(layer.shift.max()) > 31:
+        raise ModelError(f"a shift is {int(layer.shift.max())}; shifts must be in 0..31")
+    largest = int((magnitude.sum(0) * ACTIVATION_MAX + layer.bias.to(torch.int64).abs()).max())
     if largest >= FLOAT32_EXACT:
         raise ModelError(f"sums of a layer could reach {largest}; exact are those below 2**24")
-

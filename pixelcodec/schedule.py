@@ -16,9 +16,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelcodec.models.context import Block
 from pixelcodec.models.pixelcnn import Plane
 
 Integers = npt.NDArray[np.int64]
+
+_SAMPLES = "samples"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ def symbol_positions(rows: int, width: int, slope: int, symbols: int) -> Integer
     within = y - first[time]
     stride = count[time][..., None]
     start = (before[time] * symbols + within)[..., None]
-    return start + stride * np.arange(symbols)
+    positions: Integers = start + stride * np.arange(symbols)
+    return positions
 
 
 Carry = dict[str, Tensor]
@@ -83,6 +87,7 @@ class Canvas:
 
     def __init__(
         self,
+        samples: Plane,
         planes: Mapping[str, Plane],
         rows: int,
         width: int,
@@ -93,39 +98,32 @@ class Canvas:
         """Make a canvas.
 
         Args:
-            planes: what to store.
+            samples: how to store samples, on the host.
+            planes: the activations to store, on the device.
             rows: the greatest height of a strip.
             width: of the image.
             slope: of the layout; 0 is raster order.
-            device: where the tensors live.
+            device: where activations live.
             columns: how many skewed columns to hold at once; all of them by default.
         """
-        self._planes = dict(planes)
+        self._planes = {_SAMPLES: samples, **planes}
         self._width, self._slope = width, slope
-        runs = [run for plane in planes.values() for run in plane.runs]
+        runs = [run for plane in self._planes.values() for run in plane.runs]
         self._before = max(0, *(slope * dy - first for dy, first, _ in runs))
         after = max(0, *(last - slope * dy for dy, _, last in runs))
         self._window = width + slope * (rows - 1) if columns is None else columns
         size = self._before + self._window + after
         self._storage = {
             name: torch.empty(
-                (_rows_above(plane) + rows, size, plane.channels), dtype=plane.dtype, device=device
+                (_rows_above(plane) + rows, size, plane.channels),
+                dtype=plane.dtype,
+                device="cpu" if name == _SAMPLES else device,
             )
-            for name, plane in planes.items()
+            for name, plane in self._planes.items()
         }
-        self._runs = {name: self._storage_runs(plane) for name, plane in planes.items()}
+        self._samples_on_host = self._storage[_SAMPLES].numpy()
+        self._runs = {name: _relative_runs(plane, slope) for name, plane in self._planes.items()}
         self.begin(rows, self.nothing_above())
-
-    def _storage_runs(self, plane: Plane) -> list[tuple[int, int, int]]:
-        """For each run of taps its storage row, its column (from the pixel) and its elements."""
-        return [
-            (
-                _rows_above(plane) - dy,
-                self._before + first - self._slope * dy,
-                (last - first + 1) * plane.channels,
-            )
-            for dy, first, last in plane.runs
-        ]
 
     def nothing_above(self) -> Carry:
         """The carry at the top of an image: all outside."""
@@ -159,35 +157,40 @@ class Canvas:
         self._save()
         return self._below
 
-    def put(self, plane: str, values: Tensor) -> None:
-        """Store ``values`` [pixels, channels] of the pixels in hand (row by row)."""
-        storage = self._storage[plane]
-        row, column = _rows_above(self._planes[plane]), self._before
-        self._block(storage, row, column, storage.shape[2]).copy_(
-            values.view(self._rows_in_hand, self._span, -1)
-        )
+    def put_samples(self, samples: npt.NDArray[np.uint8]) -> None:
+        """Store ``samples`` [pixels, 1 or 3] of the pixels in hand, gray ones in all channels."""
+        storage, block = self.samples_in_hand()
+        rows = slice(block.row, block.row + block.rows)
+        columns = slice(block.column, block.column + block.span)
+        storage[rows, columns] = samples.reshape(block.rows, block.span, -1)
 
-    def windows(self, plane: str) -> Tensor:
-        """Neighbourhoods of the pixels in hand: [pixels, taps * channels], tap by tap."""
-        storage = self._storage[plane]
-        runs = [self._block(storage, *run) for run in self._runs[plane]]
-        return torch.cat(runs, 2).view(self._rows_in_hand * self._span, -1)
+    def samples_in_hand(self) -> tuple[npt.NDArray[np.int16], Block]:
+        """Storage of the samples, and where in it the pixels in hand lie."""
+        return self._samples_on_host, self._block(_SAMPLES)
 
-    @property
-    def _rows_in_hand(self) -> int:
-        return self._end - self._first
+    def neighbourhoods(self, plane: str, values: Tensor) -> Tensor:
+        """Store ``values`` [pixels, channels] of the pixels in hand, and give their taps.
 
-    def _block(self, storage: Tensor, row: int, column: int, elements: int) -> Tensor:
-        """For each pixel in hand ``elements`` from (row, column) on, counted from the pixel.
-
-        Blocks of neighbouring pixels overlap, which is the point of ``as_strided``: it costs one
-        call where slices cost several.
+        Returns:
+            [pixels, taps * channels], tap by tap.
         """
+        storage, block = self._storage[plane], self._block(plane)
         row_stride, column_stride, _ = storage.stride()
-        start = (row + self._first) * row_stride
-        start += (column + self._time - self._base) * column_stride
-        size = (self._end - self._first, self._span, elements)
-        return storage.as_strided(size, (row_stride, column_stride, 1), start)
+
+        def blocks(row: int, column: int, elements: int) -> Tensor:
+            # Blocks of neighbouring pixels overlap: hence as_strided
+            start = (block.row + row) * row_stride + (block.column + column) * column_stride
+            size = (block.rows, block.span, elements)
+            return storage.as_strided(size, (row_stride, column_stride, 1), start)
+
+        blocks(0, 0, storage.shape[2]).copy_(values.view(block.rows, block.span, -1))
+        taps = torch.cat([blocks(*run) for run in self._runs[plane]], 2)
+        return taps.view(block.rows * block.span, -1)
+
+    def _block(self, plane: str) -> Block:
+        row = _rows_above(self._planes[plane]) + self._first
+        column = self._time - self._base + self._before
+        return Block(row, column, self._end - self._first, self._span, self._slope)
 
     def _advance(self) -> None:
         self._save()
@@ -229,3 +232,11 @@ class Canvas:
 
 def _rows_above(plane: Plane) -> int:
     return max(dy for dy, _, _ in plane.runs)
+
+
+def _relative_runs(plane: Plane, slope: int) -> list[tuple[int, int, int]]:
+    """For each run of taps, from the pixel: its row, its first column; and its elements."""
+    return [
+        (-dy, first - slope * dy, (last - first + 1) * plane.channels)
+        for dy, first, last in plane.runs
+    ]
