@@ -16,7 +16,7 @@ from pixelcodec.cli.common import (
     force_option,
     path_argument,
 )
-from pixelcodec.cli.files import atomic_output, refuse_overwriting
+from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
 from pixelcodec.errors import UnsupportedImageError
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:  # both import NumPy and Pillow
     from pixelcodec.cli.measuring import Measured, Result
     from pixelcodec.cli.rivals import Codec
 
-# In a folder, only these are taken for images.
-SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".qoi", ".tif", ".tiff", ".webp")
-)
 NO_JPEG_XL = "JPEG XL is left out: install imagecodecs, or the Pillow plug-in pillow-jxl-plugin"
 CSV_HEAD = (
     *("file", "width", "height", "channels"),
@@ -114,7 +110,7 @@ def _measure_all(
     from pixelcodec.cli.measuring import measure_image
 
     images, failures = [], []
-    for path in _image_files(paths):
+    for path in image_files(paths):
         try:
             image = measure_image(path, codecs)
         except Failure as failure:
@@ -125,14 +121,6 @@ def _measure_all(
             title = f"{path}: {shape_name(*image.shape)}"
             click.echo(_text(title, image.results, image.samples) + "\n")
     return images, failures
-
-
-def _image_files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-        else:
-            yield path
 
 
 def _is_unsupported(failure: Failure) -> bool:

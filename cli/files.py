@@ -3,7 +3,7 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import EEXIST
 from io import BytesIO
@@ -13,6 +13,21 @@ from typing import BinaryIO
 from pixelcodec.cli.progress import is_terminal
 
 STANDARD_STREAM = Path("-")
+
+# In a folder, only these are taken for images.
+SUFFIXES = frozenset(
+    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".qoi", ".tif", ".tiff", ".webp")
+)
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files given, and the images below the folders given, folder by folder."""
+    found: list[Path] = []
+    for path in paths:
+        inside = path.rglob("*") if path.is_dir() else ()
+        images = sorted(each for each in inside if each.suffix.lower() in SUFFIXES)
+        found += images if path.is_dir() else [path]
+    return found
 
 
 @contextmanager

@@ -6,7 +6,10 @@ import click
 
 from pixelcodec import __version__
 
-COMMANDS = ("encode", "decode", "info", "verify", "compare", "models")
+COMMANDS = ("encode", "decode", "info", "verify", "compare", "models", "eval", "train")
+
+# Modules that cannot have the name of their command, a builtin.
+_MODULES = {"eval": "evaluate"}
 
 # What a shell reports for a process that SIGINT ended: 128 + 2.
 INTERRUPTED = 130
@@ -27,7 +30,8 @@ class LazyGroup(click.Group):
         """Import one command, or return None where there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"pixelcodec.cli.{cmd_name}"), cmd_name)
+        module = _MODULES.get(cmd_name, cmd_name)
+        command = getattr(import_module(f"pixelcodec.cli.{module}"), module)
         assert isinstance(command, click.Command)
         return command
 

@@ -26,6 +26,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+MOST_COMPONENTS = 7
+"""The mass of a mixture, at most 1024 * 65535 a component, must stay below 2**28.9."""
+
 SLOPES = 2
 SUBLEVELS = 16
 """Means are in sixteenths of a level."""

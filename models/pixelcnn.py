@@ -28,6 +28,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from pixelcodec.errors import ModelError
 from pixelcodec.models import context, mixture
 from pixelcodec.models.layers import (
     ACTIVATION_BITS,
@@ -55,7 +56,10 @@ class Config:
         hidden: channels inside a block.
         blocks: count of residual blocks.
         head: hidden units of each channel's head.
-        components: logistics in each mixture.
+        components: logistics in each mixture, 1 to 7.
+
+    Raises:
+        ModelError: too many components.
     """
 
     width: int = 64
@@ -63,6 +67,12 @@ class Config:
     blocks: int = 4
     head: int = 32
     components: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse mixtures whose masses could pass 2**29, beyond which coding is not exact."""
+        if not 1 <= self.components <= mixture.MOST_COMPONENTS:
+            most = mixture.MOST_COMPONENTS
+            raise ModelError(f"a mixture of {self.components} components; 1 to {most} are exact")
 
 
 class PixelCNN(nn.Module):

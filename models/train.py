@@ -260,6 +260,17 @@ def load_float_network(path: Path) -> PixelCNN:
     return network
 
 
+def float_bits(checkpoint: Path, image: Samples) -> float:
+    """Bits of an image, uint8 [h, w] or [h, w, 3], under the float network of a checkpoint.
+
+    Of a gray image the first of three equal channels counts, as in coding.
+    """
+    samples = torch.from_numpy(np.atleast_3d(image)).expand(*image.shape[:2], 3)
+    with torch.no_grad():
+        bits = load_float_network(checkpoint)(samples[None].contiguous())
+    return float((bits if image.ndim == 3 else bits[..., 0]).double().sum())
+
+
 def _counted(gray: Tensor) -> Tensor:
     """Which channels count: all of a colour patch, the first of a gray one: [n, 1, 1, 3]."""
     counted = torch.ones(len(gray), 1, 1, 3, device=gray.device)

@@ -8,11 +8,11 @@ True
 """
 
 import io
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ from PIL import Image
 from pixelcodec import container
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import BackendError, FormatError, ModelError
+from pixelcodec.exact import ENVIRONMENT_VARIABLE
 from pixelcodec.images import as_samples
 from pixelcodec.models import zoo
+from pixelcodec.models.network import IntegerNetwork
 
 Samples = npt.NDArray[np.uint8]
 Progress = Callable[[int, int], None]
@@ -54,7 +56,7 @@ def encode(
             mode L or RGB. Metadata of a Pillow image is not kept.
         model: name of an installed model, or path of a ``.safetensors`` file.
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
-        threads: CPU threads; None leaves torch's setting alone.
+        threads: CPU threads; one by default, as the pieces of work are too small for more.
         backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
         strip_rows: rows of a strip, 1..65535: the unit of memory, and of streaming. By default
             about a million pixels. Larger strips decode faster.
@@ -85,6 +87,7 @@ def encode(
 def decode(
     data: bytes,
     *,
+    model: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
@@ -94,6 +97,8 @@ def decode(
 
     Args:
         data: the file.
+        model: name of a model, or path of a ``.safetensors`` file, that wrote the file; by
+            default the installed model that the file names.
         device: as in :func:`encode`; any device decodes any file.
         threads: as in :func:`encode`.
         backend: as in :func:`encode`.
@@ -104,11 +109,16 @@ def decode(
 
     Raises:
         FormatError: the data is not a whole, undamaged ``.pxc`` file.
-        ModelError: the model that wrote it is not installed.
+        ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
     """
     return decode_from(
-        io.BytesIO(data), device=device, threads=threads, backend=backend, progress=progress
+        io.BytesIO(data),
+        model=model,
+        device=device,
+        threads=threads,
+        backend=backend,
+        progress=progress,
     )
 
 
@@ -138,7 +148,7 @@ def encode_to(
     )
     count = _counter(progress, height * width)
     with _threads(threads):
-        encoder = StripEncoder(_engine(model, backend, _device(device)), width, header.channels)
+        encoder = StripEncoder(make_engine(network, backend, device), width, header.channels)
         writer = container.Writer(stream, header)
         for top in range(0, height, header.strip_rows):
             writer.strip(encoder.encode(rows[top : top + header.strip_rows], count))
@@ -148,6 +158,7 @@ def encode_to(
 def decode_from(
     stream: container.Readable,
     *,
+    model: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
@@ -156,16 +167,11 @@ def decode_from(
     """:func:`decode` from a binary stream, which is read front to back and to its end."""
     reader = container.Reader(stream)
     header = reader.header
-    model = zoo.find(header.model_id)
-    if model is None:
-        raise ModelError(
-            f"model {header.model_id.hex()} that wrote this file is not installed; "
-            f"installed are {', '.join(zoo.names())}"
-        )
+    network = _network_of(header, model)
     count = _counter(progress, header.height * header.width)
     strips, crc = [], 0
     with _threads(threads):
-        engine = _engine(model, backend, _device(device))
+        engine = make_engine(network, backend, device)
         decoder = StripDecoder(engine, header.width, header.channels, header.restart)
         for index, payload in enumerate(reader):
             strips.append(decoder.decode(payload, header.strip_height(index), count))
@@ -254,12 +260,50 @@ class _CountingReader:
         return data
 
 
-@lru_cache(maxsize=8)
-def _engine(model: str, backend: str | None, device: str) -> Engine:
-    return Engine(zoo.load(model), backend, device)
+def make_engine(
+    network: IntegerNetwork, backend: str | None = None, device: str = "auto"
+) -> Engine:
+    """Make ``network`` ready to run; the last few are kept.
+
+    Raises:
+        BackendError: the back end or device cannot be used.
+        ModelError: sums of the network could overflow.
+    """
+    key = (network.sha256, backend or os.environ.get(ENVIRONMENT_VARIABLE), resolve_device(device))
+    if key not in _engines:
+        if len(_engines) >= _ENGINES_KEPT:
+            _engines.pop(next(iter(_engines)))
+        _engines[key] = Engine(network, backend, key[2])
+    return _engines[key]
 
 
-def _device(name: str) -> str:
+_ENGINES_KEPT = 8
+_engines: dict[tuple[str, str | None, str], Engine] = {}
+
+
+def _network_of(header: container.Header, model: str | None) -> IntegerNetwork:
+    """The network that wrote a file: ``model`` where one is given, else an installed one."""
+    name = model or zoo.find(header.model_id)
+    if name is None:
+        raise ModelError(
+            f"model {header.model_id.hex()} that wrote this file is not installed; "
+            f"installed are {', '.join(zoo.names())}"
+        )
+    network = zoo.load(name)
+    if network.model_id != header.model_id:
+        raise ModelError(
+            f"model {name} is {network.model_id.hex()}; "
+            f"the file was written by {header.model_id.hex()}"
+        )
+    return network
+
+
+def resolve_device(name: str) -> str:
+    """The torch device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Raises:
+        BackendError: CUDA is asked for, and there is none.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -269,10 +313,13 @@ def _device(name: str) -> str:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Run with ``count`` CPU threads, then as before."""
+    """Run with ``count`` CPU threads, then as before.
+
+    Threads that wait for work of microseconds spin. On a busy machine that costs a multiple of
+    what they save, so the default is one.
+    """
     before = torch.get_num_threads()
-    if count:
-        torch.set_num_threads(count)
+    torch.set_num_threads(count or 1)
     try:
         yield
     finally:

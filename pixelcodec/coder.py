@@ -147,7 +147,11 @@ class StripDecoder:
         self._family = constriction.stream.model.Categorical(perfect=False)
 
     def decode(self, distribution: Distribution, count: int) -> npt.NDArray[np.uint8]:
-        """The next ``count`` samples, one for each distribution."""
+        """The next ``count`` samples, one for each distribution.
+
+        Raises:
+            FormatError: no encoder wrote such words.
+        """
         edges = np.empty((count, BRANCHES + 1), np.int32)
         edges[:] = _BRANCH_EDGES * STRIDES[0]
         high = self._choose(distribution, edges, STRIDES[0])
@@ -161,9 +165,15 @@ class StripDecoder:
         """Decode a choice between the branches that ``edges`` [n, 17] bound: int32 [n]."""
         choices = np.zeros((len(edges), BRANCHES + 2), np.float32)
         _tabulate(distribution.cumulative(edges), stride, choices)
-        symbols: npt.NDArray[np.int32] = self._coder.decode(self._family, choices)
+        try:
+            symbols: npt.NDArray[np.int32] = self._coder.decode(self._family, choices)
+        except AssertionError:  # what constriction raises for words that no encoder wrote
+            raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER) from None
+        if symbols.min() < 1 or symbols.max() > BRANCHES:
+            raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
         return symbols - _DUMMY
 
 
 _DUMMY = np.int32(1)
+_NOT_WRITTEN_BY_AN_ENCODER = "damaged: a strip holds range-coder words that no encoder writes"
 _BRANCH_EDGES = np.arange(BRANCHES + 1, dtype=np.int32)

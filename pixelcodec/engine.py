@@ -110,14 +110,19 @@ class StripEncoder(StripCoder):
             rows: uint8 [rows, width, channels].
             progress: told of finished pixels.
         """
-        with torch.inference_mode():
-            choices = self._choices(rows, progress)
         strip = coder.StripEncoder()
-        strip.encode(choices)
+        strip.encode(self.choices(rows, progress))
         return strip.finish()
 
-    def _choices(self, rows: Samples, progress: Progress) -> coder.Floats:
-        """All choices of the strip in the order of coding: [n, 3]."""
+    @torch.inference_mode()
+    def choices(self, rows: Samples, progress: Progress) -> coder.Floats:
+        """All choices of the next strip in the order of coding, see :func:`coder.describe`.
+
+        Takes what :meth:`encode` takes, and moves on to the strip below as it does.
+
+        Returns:
+            float32 [n, 3].
+        """
         height = len(rows)
         band = max(1, min(height, BAND_PIXELS // self._width))
         canvas = self._canvas(band, slope=0)
