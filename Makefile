@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types bench clean
+.PHONY: demo test lint types bench bench-large clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -32,9 +32,15 @@ types: $(READY)
 	cp -R cli models build/types/pixelcodec/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
 
-# The tests' own options skip benchmarks.
+# Speed on photographs of Kodak's size, and of the parts of the work. BENCH='--model photo-s' picks
+# a model. The tests' own options skip benchmarks. bench/ has scripts, too: profile_wave.py shows
+# where decoding spends its time, card.py measures a model on folders and writes its card.
 bench: $(READY)
-	$(BIN)/pytest bench -o addopts=--import-mode=importlib --benchmark-only
+	$(BIN)/pytest bench -o addopts=--import-mode=importlib --benchmark-only -m 'not slow' $(BENCH)
+
+# Speed and memory on 12 megapixels: minutes a model.
+bench-large: $(READY)
+	$(BIN)/pytest bench -o addopts=--import-mode=importlib -m slow $(BENCH)
 
 # torch comes first and alone, at the version pinned: nothing else then has a say in which build.
 $(READY): pyproject.toml constraints.txt

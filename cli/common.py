@@ -47,7 +47,7 @@ _COMPUTE_OPTIONS = (
         default=0,
         callback=_zero_is_auto,
         metavar="N",
-        help="CPU threads; 0, the default, chooses.",
+        help="CPU threads. By default one: the pieces of work are too small for more.",
     ),
     # No default here: the library reads the environment variable itself, for every caller.
     click.option(
@@ -57,6 +57,18 @@ _COMPUTE_OPTIONS = (
     ),
 )
 
+MODEL_NAMES = "A name that `pixelcodec models` lists, or a .safetensors file."
+
+model_option = click.option(
+    "-m", "--model", default="photo-m", show_default=True, metavar="NAME", help=MODEL_NAMES
+)
+written_by_option = click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    help=f"What wrote FILE: {MODEL_NAMES[0].lower()}{MODEL_NAMES[1:]} "
+    "[default: the installed model that FILE names]",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite the output file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -77,9 +89,10 @@ def output_option(help_text: str) -> Callable[[Command], Command]:
 class Failure(click.ClickException):
     """An error in one line: which file, and what is wrong with it."""
 
-    def __init__(self, path: object, what: object) -> None:
-        """Say ``what`` is wrong with the file ``path``."""
-        super().__init__(f"{path}: {' '.join(str(what).split())}")
+    def __init__(self, path: object | None, what: object) -> None:
+        """Say ``what`` is wrong with ``path``; None where ``what`` says it already."""
+        line = " ".join(str(what).split())
+        super().__init__(line if path is None else f"{path}: {line}")
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line, with the program's name where click has "Error"."""
@@ -87,8 +100,11 @@ class Failure(click.ClickException):
 
 
 @contextmanager
-def errors_about(path: object) -> Iterator[None]:
-    """Turn an error that a user can meet while ``path`` is worked on into a :class:`Failure`."""
+def errors_about(path: object | None) -> Iterator[None]:
+    """Turn an error that a user can meet while ``path`` is worked on into a :class:`Failure`.
+
+    ``path``: None where the errors themselves say what they are about.
+    """
     try:
         yield
     except BrokenPipeError:

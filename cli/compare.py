@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from pixelcodec.cli.common import (
+    MODEL_NAMES,
     Compute,
     Failure,
     compute_options,
@@ -17,11 +18,12 @@ from pixelcodec.cli.common import (
     path_argument,
 )
 from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
+from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
 from pixelcodec.errors import UnsupportedImageError
 
 if TYPE_CHECKING:  # both import NumPy and Pillow
-    from pixelcodec.cli.measuring import Measured, Result
+    from pixelcodec.cli.measuring import Measured, Result, Watch
     from pixelcodec.cli.rivals import Codec
 
 NO_JPEG_XL = "JPEG XL is left out: install imagecodecs, or the Pillow plug-in pillow-jxl-plugin"
@@ -39,7 +41,7 @@ CSV_HEAD = (
     "model_names",
     multiple=True,
     metavar="NAME",
-    help="A model to run; repeat for more. By default all that are installed.",
+    help=f"{MODEL_NAMES} Repeat for more. [default: all that are installed]",
 )
 @click.option(
     "--csv",
@@ -75,7 +77,7 @@ def compare(
         with errors_about(csv_path):
             refuse_overwriting(csv_path, force)
 
-    images, failures = _measure_all(paths, _codecs(model_names, quiet, compute))
+    images, failures = _measure_all(paths, _codecs(model_names, compute), quiet)
     if len(images) > 1:
         click.echo(_text(f"total of {len(images)} images", totals(images), _samples(images)))
     if csv_path is not None:
@@ -92,27 +94,28 @@ def compare(
         ctx.exit(1)
 
 
-def _codecs(model_names: Sequence[str], quiet: bool, compute: Compute) -> list["Codec"]:
+def _codecs(model_names: Sequence[str], compute: Compute) -> list["Codec"]:
     from pixelcodec.cli import rivals
     from pixelcodec.models import zoo
 
     jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
     if not jpeg_xl:
         click.echo(NO_JPEG_XL, err=True)
-    models = [rivals.pixelcodec(name, quiet, compute) for name in model_names or zoo.names()]
+    models = [rivals.pixelcodec(name, compute) for name in model_names or zoo.names()]
     return [rivals.png(), rivals.webp(), *jpeg_xl, *models]
 
 
 def _measure_all(
-    paths: Sequence[Path], codecs: Sequence["Codec"]
+    paths: Sequence[Path], codecs: Sequence["Codec"], quiet: bool
 ) -> tuple[list["Measured"], list[Failure]]:
     """Measure image by image, and show the table of each as soon as it is there."""
     from pixelcodec.cli.measuring import measure_image
 
     images, failures = [], []
-    for path in image_files(paths):
+    files = image_files(paths)
+    for number, path in enumerate(files, 1):
         try:
-            image = measure_image(path, codecs)
+            image = measure_image(path, codecs, _watch(path, number, len(files), quiet))
         except Failure as failure:
             failures.append(failure)
         else:
@@ -121,6 +124,12 @@ def _measure_all(
             title = f"{path}: {shape_name(*image.shape)}"
             click.echo(_text(title, image.results, image.samples) + "\n")
     return images, failures
+
+
+def _watch(path: Path, number: int, count: int, quiet: bool) -> "Watch":
+    """Show the stages of one image, and which image of how many it is."""
+    label = path.name if count == 1 else f"{number} of {count}, {path.name}"
+    return lambda stage: progress_bar(f"{label}: {stage}", quiet=quiet)
 
 
 def _is_unsupported(failure: Failure) -> bool:

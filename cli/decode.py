@@ -13,6 +13,7 @@ from pixelcodec.cli.common import (
     output_option,
     path_argument,
     quiet_option,
+    written_by_option,
 )
 from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, binary_input, default_output
 from pixelcodec.cli.progress import progress_bar
@@ -24,22 +25,32 @@ if TYPE_CHECKING:
 @click.command()
 @path_argument("file")
 @output_option("Output image, its format by its suffix; by default FILE with the suffix .png.")
+@written_by_option
 @compute_options
 @force_option
 @quiet_option
 def decode(
-    file: Path, output: Path | None, force: bool, quiet: bool, **compute: Unpack[Compute]
+    *,
+    file: Path,
+    output: Path | None,
+    model: str | None,
+    force: bool,
+    quiet: bool,
+    **compute: Unpack[Compute],
 ) -> None:
     """Write the image in FILE, bit for bit; to standard output as PNG."""
-    from pixelcodec.images import write_image
+    from pixelcodec.images import check_format, write_image
 
     output = output or default_output(file, ".png")
     image_format = "png" if output == STANDARD_STREAM else output.suffix
-    with errors_about(output), atomic_output(output, force=force) as stream:
-        write_image(decode_file(file, quiet, compute), stream, image_format)
+    # What is wrong with the output should not be found out after the work.
+    with errors_about(output):
+        check_format(output, image_format)
+        with atomic_output(output, force=force) as stream:
+            write_image(decode_file(file, model, quiet, compute), stream, image_format)
 
 
-def decode_file(file: Path, quiet: bool, compute: Compute) -> "Samples":
+def decode_file(file: Path, model: str | None, quiet: bool, compute: Compute) -> "Samples":
     """Decode a .pxc file, or standard input for ``-``, and show the progress."""
     from pixelcodec import api
 
@@ -48,4 +59,4 @@ def decode_file(file: Path, quiet: bool, compute: Compute) -> "Samples":
         binary_input(file) as stream,
         progress_bar(file.name, quiet=quiet) as progress,
     ):
-        return api.decode_from(stream, progress=progress, **compute)
+        return api.decode_from(stream, model=model, progress=progress, **compute)

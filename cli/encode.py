@@ -10,6 +10,7 @@ from pixelcodec.cli.common import (
     compute_options,
     errors_about,
     force_option,
+    model_option,
     output_option,
     path_argument,
     quiet_option,
@@ -22,14 +23,7 @@ from pixelcodec.cli.tables import bits_per_sample
 @click.command()
 @path_argument("image")
 @output_option("Output file; by default IMAGE with the suffix .pxc.")
-@click.option(
-    "-m",
-    "--model",
-    default="photo-m",
-    show_default=True,
-    metavar="NAME",
-    help="A name that `pixelcodec models` lists, or a .safetensors file.",
-)
+@model_option
 @click.option(
     "--strip-rows",
     type=click.IntRange(min=1),

@@ -12,28 +12,23 @@ from pixelcodec.cli.common import (
     compute_options,
     errors_about,
     json_option,
+    model_option,
     path_argument,
     quiet_option,
 )
-from pixelcodec.cli.files import image_files
+from pixelcodec.cli.files import image_files, read_bytes
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import table
 
 if TYPE_CHECKING:  # the library imports torch
     from pixelcodec.engine import Engine
     from pixelcodec.evaluation import Evaluation
+    from pixelcodec.images import Samples
 
 
 @click.command("eval")
 @path_argument("paths", nargs=-1, required=True)
-@click.option(
-    "-m",
-    "--model",
-    default="photo-m",
-    show_default=True,
-    metavar="NAME",
-    help="A name that `pixelcodec models` lists, or a .safetensors file.",
-)
+@model_option
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -53,19 +48,19 @@ def evaluate(
     quiet: bool,
     **compute: Unpack[Compute],
 ) -> None:
-    """Show what a model says of images (files, folders) and what their files take.
+    """Show the bits of a model beside those of its files.
 
-    Bits per sample (bits per dimension): of the float network where a checkpoint is given, of the
-    integer network, and of the real file.
+    PATHS are images and folders of images. Bits per sample (bits per dimension): of the float
+    network where a checkpoint is given, of the integer network, and of the real file.
     """
     from pixelcodec import api
     from pixelcodec.models import zoo
 
-    with errors_about(Path(model)):
+    with errors_about(None):
         engine = api.make_engine(zoo.load(model), compute["backend"], compute["device"])
     files = image_files(paths)
     rows, failed = [], False
-    with progress_bar("eval", quiet=quiet) as progress:
+    with progress_bar("eval", quiet=quiet, unit="images") as progress:
         for done, file in enumerate(files):
             try:
                 rows.append((file, *_evaluate(file, model, engine, checkpoint)))
@@ -89,14 +84,23 @@ def _evaluate(
     from pixelcodec.images import read_image
 
     with errors_about(file):
-        image = read_image(file)
+        image = read_image(read_bytes(file))
         found = evaluation.evaluate(image, model, engine)
     if checkpoint is None:
         return found, None
-    with errors_about(checkpoint):
-        from pixelcodec.models.train import float_bits
+    return found, _float_bits(checkpoint, image)
 
-        return found, float_bits(checkpoint, image)
+
+def _float_bits(checkpoint: Path, image: "Samples") -> float:
+    from safetensors import SafetensorError
+
+    from pixelcodec.models.train import float_bits
+
+    with errors_about(checkpoint):
+        try:
+            return float_bits(checkpoint, image)
+        except SafetensorError as error:
+            raise Failure(checkpoint, error) from error
 
 
 def _print(rows: list[Row], as_json: bool, with_float: bool) -> None:

@@ -1,7 +1,7 @@
 """Codecs measured on images: bytes and seconds, and proof that nothing was lost."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,8 +10,12 @@ import numpy as np
 
 from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import read_bytes
+from pixelcodec.cli.progress import Progress
 from pixelcodec.cli.rivals import Codec, Samples
 from pixelcodec.errors import PixelcodecError
+
+Watch = Callable[[str], AbstractContextManager[Progress | None]]
+"""Shows the progress of a stage of this name."""
 
 RAW = "raw"
 PNG_AS_GIVEN = "PNG as given"
@@ -53,7 +57,7 @@ class Measured:
         return height * width * channels
 
 
-def measure_image(path: Path, codecs: Iterable[Codec]) -> Measured:
+def measure_image(path: Path, codecs: Iterable[Codec], watch: Watch) -> Measured:
     """Run every codec over one image file.
 
     Raises:
@@ -68,7 +72,7 @@ def measure_image(path: Path, codecs: Iterable[Codec]) -> Measured:
     results, failures = _as_given(source.getvalue(), pixels), []
     for codec in codecs:
         try:
-            results.append(_measure(codec, pixels))
+            results.append(_measure(codec, pixels, watch))
         except _REFUSALS as error:
             failures.append(Failure(path, f"{codec.name}: {error}"))
     height, width, *channels = pixels.shape
@@ -93,23 +97,26 @@ def _as_given(source: bytes, pixels: Samples) -> list[Result]:
     return results
 
 
-def _measure(codec: Codec, pixels: Samples) -> Result:
-    _warm_up(codec, pixels)
-    start = perf_counter()
-    data = codec.encode(pixels)
-    encoded = perf_counter()
-    decoded = codec.decode(data)
-    end = perf_counter()
+def _measure(codec: Codec, pixels: Samples, watch: Watch) -> Result:
+    with watch(f"{codec.name} encodes") as progress:
+        _warm_up(codec, pixels)
+        start = perf_counter()
+        data = codec.encode(pixels, progress)
+        encode_seconds = perf_counter() - start
+    with watch(f"{codec.name} decodes") as progress:
+        start = perf_counter()
+        decoded = codec.decode(data, progress)
+        decode_seconds = perf_counter() - start
     if not _same(decoded, pixels):
         raise _LossError("not lossless: it decodes to other pixels")
-    return Result(codec.name, len(data), encoded - start, end - encoded)
+    return Result(codec.name, len(data), encode_seconds, decode_seconds)
 
 
 def _warm_up(codec: Codec, pixels: Samples) -> None:
     """Let a codec load its libraries and models, which is not what its speed is about."""
     corner = np.ascontiguousarray(pixels[:8, :8])
     with suppress(*_REFUSALS):
-        codec.decode(codec.encode(corner))
+        codec.decode(codec.encode(corner, None), None)
 
 
 def _same(decoded: Samples, pixels: Samples) -> bool:

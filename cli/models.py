@@ -28,7 +28,7 @@ def models(name: str | None, as_json: bool) -> None:
 def _card(name: str) -> dict[str, Any]:
     from pixelcodec.models import zoo
 
-    with errors_about(name):
+    with errors_about(None):
         return zoo.card(name)
 
 

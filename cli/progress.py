@@ -18,10 +18,13 @@ def is_terminal(stream: _Stream) -> bool:
 
 
 @contextmanager
-def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress | None]:
+def progress_bar(
+    label: str, *, quiet: bool = False, unit: str = "pixels"
+) -> Iterator[Progress | None]:
     """Show the progress of one call on standard error, and clear it away at the end.
 
-    Yields the call's ``progress`` argument: None where nobody is watching.
+    ``unit``: what the call counts. Yields the call's ``progress`` argument: None where nobody is
+    watching.
     """
     if quiet or not is_terminal(sys.stderr):
         yield None
@@ -43,7 +46,7 @@ def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Progress | None
 
         def show(done: int, total: int) -> None:
             speed = bar.tasks[0].speed
-            rate = f"{speed:,.0f} pixels/s" if speed else ""
+            rate = f"{speed:,.{0 if speed > 10 else 2}f} {unit}/s" if speed else ""
             bar.update(task, completed=done, total=total, rate=rate)
 
         yield show

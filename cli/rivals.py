@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pixelcodec.cli.common import Compute
-from pixelcodec.cli.progress import progress_bar
+from pixelcodec.cli.progress import Progress
 
 Samples = npt.NDArray[np.uint8]
 
@@ -21,11 +21,14 @@ PNG_OPTIMISED = "PNG optimised"
 
 @dataclass(frozen=True)
 class Codec:
-    """A lossless codec: ``decode(encode(pixels))`` must be the pixels."""
+    """A lossless codec: ``decode(encode(pixels))`` must be the pixels.
+
+    Both take a ``progress`` to call, too; only pixelcodec does.
+    """
 
     name: str
-    encode: Callable[[Samples], bytes]
-    decode: Callable[[bytes], Samples]
+    encode: Callable[[Samples, Progress | None], bytes]
+    decode: Callable[[bytes, Progress | None], Samples]
 
 
 def png() -> Codec:
@@ -46,8 +49,10 @@ def jpeg_xl(effort: int) -> Codec | None:
 
         return Codec(
             name,
-            lambda pixels: bytes(imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort)),
-            imagecodecs.jpegxl_decode,
+            lambda pixels, _: bytes(
+                imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort)
+            ),
+            lambda data, _: imagecodecs.jpegxl_decode(data),
         )
     if find_spec("pillow_jxl"):
         import_module("pillow_jxl")  # registers the format with Pillow
@@ -55,30 +60,26 @@ def jpeg_xl(effort: int) -> Codec | None:
     return None
 
 
-def pixelcodec(model: str, quiet: bool, compute: Compute) -> Codec:
+def pixelcodec(model: str, compute: Compute) -> Codec:
     """Return this codec with one of its models."""
     from pixelcodec import api
 
-    name = f"pixelcodec {model}"
+    def encode(pixels: Samples, progress: Progress | None) -> bytes:
+        return api.encode(pixels, model=model, progress=progress, **compute)
 
-    def encode(pixels: Samples) -> bytes:
-        with progress_bar(f"{name} encodes", quiet=quiet) as progress:
-            return api.encode(pixels, model=model, progress=progress, **compute)
+    def decode(data: bytes, progress: Progress | None) -> Samples:
+        return api.decode(data, model=model, progress=progress, **compute)
 
-    def decode(data: bytes) -> Samples:
-        with progress_bar(f"{name} decodes", quiet=quiet) as progress:
-            return api.decode(data, progress=progress, **compute)
-
-    return Codec(name, encode, decode)
+    return Codec(f"pixelcodec {model}", encode, decode)
 
 
 def _pillow(name: str, image_format: str, **options: Any) -> Codec:
-    def encode(pixels: Samples) -> bytes:
+    def encode(pixels: Samples, _: Progress | None) -> bytes:
         buffer = BytesIO()
         Image.fromarray(pixels).save(buffer, image_format, **options)
         return buffer.getvalue()
 
-    def decode(data: bytes) -> Samples:
+    def decode(data: bytes, _: Progress | None) -> Samples:
         with Image.open(BytesIO(data), formats=[image_format]) as image:
             return np.array(image)
 

@@ -1,6 +1,7 @@
 """``pixelcodec train``: folders of images to a model, with its card."""
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pixelcodec.cli.common import Failure, errors_about, path_argument, quiet_option
 from pixelcodec.cli.files import atomic_output
@@ -70,10 +72,20 @@ PRESETS = {
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Patches.")
 @click.option("--patch", type=click.IntRange(min=8), default=64, show_default=True, help="Pixels.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where the network trains.",
+)
 @click.option("-T", "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all.")
 @quiet_option
+@click.pass_context
 def train(
+    ctx: click.Context,
+    /,
+    *,
     folders: tuple[Path, ...],
     output: Path,
     run_folder: Path | None,
@@ -106,7 +118,7 @@ def train(
     folder = run_folder or Path("runs") / output.stem
     config = Config(**{**PRESETS[preset], **{k: v for k, v in sizes.items() if v is not None}})
     plan = Plan(config, megapixels, rate, patch=patch, batch=batch, seed=seed)
-    with errors_about(folders[0]):
+    with errors_about(None):
         images = data.load_images(data.find_images(folders))
         training, held_out = data.split(images)
     with errors_about(folder), _explained(folder):
@@ -114,16 +126,49 @@ def train(
         with _reports(plan.megapixels, quiet=quiet or run.rank != 0) as tell:
             run.train(tell)
     if run.rank == 0:
-        _finish(run, held_out, output, len(images), quiet)
+        _finish(run, held_out, output, len(images), _command(ctx), quiet)
 
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Values that do not fit together are the user's to mend: one line, no traceback."""
+    """What does not fit together is the user's to mend: one line, no traceback."""
+    from safetensors import SafetensorError
+
+    from pixelcodec.models.train import CHECKPOINT
+
     try:
         yield
-    except (FileNotFoundError, FileExistsError, ValueError) as error:
-        raise Failure(folder, error) from error
+    except SafetensorError as error:
+        raise Failure(folder / CHECKPOINT, error) from error
+    except (FileNotFoundError, FileExistsError, ValueError) as error:  # they say what they mean
+        raise Failure(None, error) from error
+
+
+def _command(ctx: click.Context) -> str:
+    """Say the command as it was given, but of the folders outside this one no more than the name.
+
+    Where somebody keeps things is nobody's business who reads the card.
+    """
+    words = ["pixelcodec", "train"]
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value = ctx.params[name]
+        if isinstance(parameter, click.Argument):
+            words += map(_without_folders, value)
+        elif value is True:
+            words.append(parameter.opts[-1])
+        else:
+            words += [parameter.opts[-1], _without_folders(value)]
+    return shlex.join(words)
+
+
+def _without_folders(value: object) -> str:
+    if not isinstance(value, Path) or not value.is_absolute():
+        return str(value)
+    here = Path.cwd()
+    return str(value.relative_to(here)) if value.is_relative_to(here) else value.name
 
 
 @contextmanager
@@ -140,9 +185,10 @@ def _reports(megapixels: float, *, quiet: bool) -> Iterator["Tell"]:
 
 def _print_line(report: "Report") -> None:
     if report.held_out_bpsp is not None:
+        whole = report.steps * report.megapixels / report.step
         speed = report.megapixels / report.seconds
         click.echo(
-            f"{report.megapixels:.1f} of {report.steps * report.megapixels / report.step:.1f} megapixels, "
+            f"{report.megapixels:.1f} of {whole:.1f} megapixels, "
             f"{report.seconds:.0f} s, {speed:.3f} megapixels/s, "
             f"training {report.training_bpsp:.4f}, held out {report.held_out_bpsp:.4f} bpsp",
             err=True,
@@ -176,7 +222,9 @@ def _bar(megapixels: float) -> Iterator["Tell"]:
         yield tell
 
 
-def _finish(run: "Run", held_out: list[Any], output: Path, images: int, quiet: bool) -> None:
+def _finish(
+    run: "Run", held_out: list[Any], output: Path, images: int, command: str, quiet: bool
+) -> None:
     """Convert, measure what rounding costs, and write model, card and plot."""
     from pixelcodec.evaluation import held_out_bpsp
     from pixelcodec.models import zoo
@@ -186,7 +234,7 @@ def _finish(run: "Run", held_out: list[Any], output: Path, images: int, quiet: b
         float_bpsp = run.validate()
         network = run.network.cpu().integer_network()
         integer_bpsp = held_out_bpsp(network, held_out)
-        card = _card(run, network, output.stem, images, float_bpsp, integer_bpsp)
+        card = _card(run, network, output.stem, images, command, float_bpsp, integer_bpsp)
         output.parent.mkdir(parents=True, exist_ok=True)
         zoo.save_network(network, output)
         with atomic_output(output.with_suffix(".json"), force=True) as stream:
@@ -205,6 +253,7 @@ def _card(
     network: "IntegerNetwork",
     name: str,
     images: int,
+    command: str,
     float_bpsp: float,
     integer_bpsp: float,
 ) -> dict[str, Any]:
@@ -218,7 +267,7 @@ def _card(
         "parameters": network.parameters,
         "macs_per_pixel": network.macs_per_pixel,
         "data": f"{images} images; every twentieth held out",
-        "command": " ".join(["pixelcodec", *sys.argv[1:]]),
+        "command": command,
         "training": {
             "megapixels": round(run.step * run.plan.pixels_per_step * run.processes / 1e6, 1),
             "hours": round(run.seconds / 3600, 2),

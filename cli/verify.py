@@ -12,6 +12,7 @@ from pixelcodec.cli.common import (
     errors_about,
     path_argument,
     quiet_option,
+    written_by_option,
 )
 from pixelcodec.cli.decode import decode_file
 from pixelcodec.cli.files import read_bytes
@@ -23,14 +24,22 @@ if TYPE_CHECKING:
 @click.command()
 @path_argument("file")
 @path_argument("original", required=False)
+@written_by_option
 @compute_options
 @quiet_option
-def verify(file: Path, original: Path | None, quiet: bool, **compute: Unpack[Compute]) -> None:
+def verify(
+    *,
+    file: Path,
+    original: Path | None,
+    model: str | None,
+    quiet: bool,
+    **compute: Unpack[Compute],
+) -> None:
     """Check FILE by decoding it, against ORIGINAL if given.
 
     All of FILE is decoded and its CRCs are checked; with ORIGINAL every pixel is compared too.
     """
-    pixels = decode_file(file, quiet, compute)
+    pixels = decode_file(file, model, quiet, compute)
     verdict = "intact"
     if original is not None:
         if difference := first_difference(pixels, _read_original(original)):

@@ -37,8 +37,20 @@ def find_images(folders: Iterable[Path]) -> list[Path]:
 
 
 def load_images(files: Sequence[Path]) -> list[Samples]:
-    """Decode ``files`` to RGB: uint8 [height, width, 3] each. They stay in memory."""
-    return [np.asarray(Image.open(file).convert("RGB")) for file in files]
+    """Decode ``files`` to RGB: uint8 [height, width, 3] each. They stay in memory.
+
+    Raises:
+        OSError: a file cannot be read, or is damaged.
+    """
+    return [_load_image(file) for file in files]
+
+
+def _load_image(file: Path) -> Samples:
+    try:
+        with Image.open(file) as image:
+            return np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
+        raise OSError(f"{file}: {error}") from error
 
 
 def split(images: Sequence[Samples]) -> tuple[list[Samples], list[Samples]]:

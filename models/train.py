@@ -59,7 +59,7 @@ class Plan:
     gray_share: float = 0.05
     seed: int = 0
     checkpoint_seconds: float = 120.0
-    report_steps: int = 500
+    report_steps: int = 1000
 
     def steps(self, processes: int = 1) -> int:
         """Steps of the whole run."""

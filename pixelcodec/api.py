@@ -36,6 +36,9 @@ DEFAULT_MODEL = "photo-m"
 STRIP_PIXELS = 2**20
 """By default a strip has about this many pixels, and as few rows as that needs."""
 
+MAX_PIXELS = 2**28
+"""Images that are claimed to be larger are decoded only where the caller allows it."""
+
 _STRIP_ROWS_MAX = 65535
 
 
@@ -91,6 +94,7 @@ def decode(
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Samples:
     """Restore the image from a ``.pxc`` file.
@@ -102,6 +106,7 @@ def decode(
         device: as in :func:`encode`; any device decodes any file.
         threads: as in :func:`encode`.
         backend: as in :func:`encode`.
+        max_pixels: refuse files that claim to hold more, before memory is taken for them.
         progress: called with pixels done and pixels in all.
 
     Returns:
@@ -118,6 +123,7 @@ def decode(
         device=device,
         threads=threads,
         backend=backend,
+        max_pixels=max_pixels,
         progress=progress,
     )
 
@@ -162,26 +168,30 @@ def decode_from(
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Samples:
     """:func:`decode` from a binary stream, which is read front to back and to its end."""
     reader = container.Reader(stream)
     header = reader.header
+    pixels = header.height * header.width
+    if pixels > max_pixels:
+        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
     network = _network_of(header, model)
-    count = _counter(progress, header.height * header.width)
-    strips, crc = [], 0
+    count = _counter(progress, pixels)
+    samples = np.empty((header.height, header.width, header.channels), np.uint8)
     with _threads(threads):
         engine = make_engine(network, backend, device)
         decoder = StripDecoder(engine, header.width, header.channels, header.restart)
         for index, payload in enumerate(reader):
-            strips.append(decoder.decode(payload, header.strip_height(index), count))
-            crc = zlib.crc32(strips[-1].data, crc)
+            top, height = index * header.strip_rows, header.strip_height(index)
+            samples[top : top + height] = decoder.decode(payload, height, count)
+    crc = zlib.crc32(samples.data)
     if crc != reader.samples_crc:
         raise FormatError(
             "the decoded samples do not have the checksum of the original "
             f"(stored {reader.samples_crc:08x}, computed {crc:08x})"
         )
-    samples = np.concatenate(strips)
     return samples[..., 0] if header.channels == 1 else samples
 
 

@@ -91,7 +91,8 @@ def read_image(source: str | os.PathLike[str] | BinaryIO) -> Samples:
     """
     if isinstance(source, str | os.PathLike):
         return _read_named(Path(source).read_bytes(), os.fspath(source))
-    return _read_named(source.read(), str(getattr(source, "name", "image")))
+    name = getattr(source, "name", None)  # of a pipe it is a number
+    return _read_named(source.read(), name if isinstance(name, str) else None)
 
 
 def write_image(
@@ -119,6 +120,20 @@ def write_image(
         target.write(data)
 
 
+def check_format(target: str | os.PathLike[str] | BinaryIO, format: str | None = None) -> None:
+    """Refuse what :func:`write_image` would refuse whatever the image: before there is one.
+
+    Args:
+        target: As for :func:`write_image`; nothing is written to it.
+        format: As for :func:`write_image`.
+
+    Raises:
+        UnsupportedImageError: The format is lossy or unknown.
+        ValueError: ``target`` is not a path and ``format`` is not given.
+    """
+    _target(_format_name(target, format))
+
+
 def as_samples(image: npt.NDArray[Any] | Image.Image) -> Samples:
     """Return the samples of an array or of a Pillow image, if they can be coded as they are.
 
@@ -139,11 +154,13 @@ def as_samples(image: npt.NDArray[Any] | Image.Image) -> Samples:
     return _samples_of_array(image)
 
 
-def _read_named(data: bytes, name: str) -> Samples:
+def _read_named(data: bytes, name: str | None) -> Samples:
     try:
         with _pillow_errors():
             return _read(data)
     except UnsupportedImageError as error:
+        if name is None:
+            raise
         raise UnsupportedImageError(f"{name}: {error}") from error
 
 

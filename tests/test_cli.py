@@ -1,20 +1,20 @@
 """The command line: what goes in, what comes out, and what is said when it cannot be done.
 
 The network is not what is tested here. A stand-in of the same signatures takes its place, except
-where a whole process runs.
+where a whole process runs; test_cli_models.py has the commands that are about networks.
 """
 
 import csv
 import io
 import json
 import os
-import pickle
 import re
 import stat
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,14 +22,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from PIL import Image
 
 import pixelcodec
 import pixelcodec.models
+from commands import assert_fails_in_one_line, names, read, run, save
 from pixelcodec.cli import compare as compare_module
 from pixelcodec.cli import files, progress, rivals
-from pixelcodec.cli.main import COMMANDS, main
+from pixelcodec.cli.main import COMMANDS
 from pixelcodec.errors import FormatError, ModelError
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -74,7 +75,9 @@ class FakeApi:
             raise self.raises
         if keywords["progress"]:
             keywords["progress"](60, 120)
-        payload = zlib.compress(pickle.dumps(image))
+        array = io.BytesIO()
+        np.save(array, image)
+        payload = zlib.compress(array.getvalue())
         return self.MAGIC + zlib.crc32(payload).to_bytes(4, "little") + payload
 
     def decode(self, data: bytes, **keywords: Any) -> np.ndarray:
@@ -84,7 +87,7 @@ class FakeApi:
             raise FormatError("not a .pxc file")
         if zlib.crc32(payload).to_bytes(4, "little") != data[4:8]:
             raise FormatError("the file is damaged:\nits CRC differs")
-        image: np.ndarray = pickle.loads(zlib.decompress(payload))
+        image: np.ndarray = np.load(io.BytesIO(zlib.decompress(payload)))
         return image
 
     def decode_from(self, stream: Any, **keywords: Any) -> np.ndarray:
@@ -162,28 +165,6 @@ def photo(folder: Path, pixels: np.ndarray) -> Path:
 def pxc(photo: Path) -> Path:
     assert run("encode", photo).exit_code == 0
     return Path("photo.pxc")
-
-
-def save(pixels: np.ndarray, name: str) -> Path:
-    Image.fromarray(pixels).save(name)
-    return Path(name)
-
-
-def read(path: Path | io.BytesIO) -> np.ndarray:
-    return np.array(Image.open(path))
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
-def run(*arguments: object, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(main, list(map(str, arguments)), input=stdin)
-
-
-def assert_fails_in_one_line(result: Result, about: object) -> None:
-    assert result.exit_code == 1, result.output
-    assert re.fullmatch(rf"pixelcodec: {re.escape(str(about))}: [^\n]+\n", result.stderr)
 
 
 # encode ------------------------------------------------------------------------------------------
@@ -292,11 +273,47 @@ def test_decode_takes_the_format_from_the_suffix(
         assert np.array_equal(image, pixels)
 
 
-def test_decode_refuses_a_lossy_format(pxc: Path, folder: Path) -> None:
+def test_decode_refuses_a_lossy_format(pxc: Path, folder: Path, api: FakeApi) -> None:
     before = names(folder)
+
+    api.calls.clear()
 
     assert_fails_in_one_line(run("decode", pxc, "-o", "out.jpg"), "out.jpg")
     assert names(folder) == before
+    assert api.calls == []  # it was found out before the work
+
+
+@pytest.mark.parametrize("command", ["decode", "verify"])
+def test_what_decodes_leaves_all_choices_to_the_library(
+    command: str, pxc: Path, api: FakeApi
+) -> None:
+    api.calls.clear()
+
+    assert run(command, pxc, *(("-f",) if command == "decode" else ())).exit_code == 0
+    assert api.calls == [
+        {"model": None, "device": "auto", "threads": None, "backend": None, "progress": None}
+    ]
+
+
+@pytest.mark.parametrize("command", ["decode", "verify"])
+def test_what_decodes_passes_each_option_on(command: str, pxc: Path, api: FakeApi) -> None:
+    api.calls.clear()
+
+    run(
+        *(command, pxc, "-m", "mine.safetensors"),
+        *("--device", "cpu", "-T", 2, "--backend", "int64"),
+        *(("-f",) if command == "decode" else ()),
+    )
+
+    assert api.calls == [
+        {
+            "model": "mine.safetensors",
+            "device": "cpu",
+            "threads": 2,
+            "backend": "int64",
+            "progress": None,
+        }
+    ]
 
 
 def test_decode_streams_from_stdin_to_stdout_as_png(pxc: Path, pixels: np.ndarray) -> None:
@@ -413,6 +430,34 @@ def test_quiet_shows_no_progress(photo: Path, api: FakeApi) -> None:
     run("encode", photo, "-q")
 
     assert api.calls[0]["progress"] is None
+
+
+@pytest.mark.usefixtures("terminal")
+def test_compare_says_which_image_and_which_codec_is_at_work(
+    photo: Path, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    @contextmanager
+    def bar(label: str, *, quiet: bool) -> Iterator[progress.Progress]:
+        shown.append(label)
+        yield lambda done, total: None
+
+    monkeypatch.setattr(compare_module, "progress_bar", bar)
+
+    run("compare", photo, save(pixels, "other.png"), "-m", "photo-m")
+
+    assert shown[:2] == [
+        "1 of 2, photo.png: PNG optimised encodes",
+        "1 of 2, photo.png: PNG optimised decodes",
+    ]
+    assert shown[-1] == "2 of 2, other.png: pixelcodec photo-m decodes"
+
+
+@pytest.mark.usefixtures("terminal")
+def test_compare_shows_no_progress_when_told(photo: Path, api: FakeApi) -> None:
+    assert run("compare", photo, "-m", "photo-m", "-q").stderr == ""
+    assert {call["progress"] for call in api.calls} == {None}
 
 
 # verify ------------------------------------------------------------------------------------------
@@ -660,7 +705,9 @@ def test_models_prints_json() -> None:
 
 
 def test_models_does_not_know_every_name() -> None:
-    assert_fails_in_one_line(run("models", "photo-x"), "photo-x")
+    result = run("models", "photo-x")
+
+    assert (result.exit_code, result.stderr) == (1, "pixelcodec: no model 'photo-x'\n")
 
 
 # Bad input ---------------------------------------------------------------------------------------
@@ -689,7 +736,11 @@ def test_bad_input_fails_in_one_line_and_leaves_nothing(
         bad.write_bytes(spoil(good.read_bytes()))
     before = names(folder)
 
-    assert_fails_in_one_line(run(command, bad), bad)
+    result = run(command, bad)
+
+    assert_fails_in_one_line(result, bad)
+    assert result.stderr.count(bad.name) == 1  # not file: file: what is wrong
+    assert ": image: " not in result.stderr
     assert names(folder) == before
 
 

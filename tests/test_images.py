@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.images import as_samples, read_image, write_image
+from pixelcodec.images import as_samples, check_format, read_image, write_image
 
 Samples = npt.NDArray[np.uint8]
 
@@ -231,8 +231,22 @@ class TestDamage:
 
     @pytest.mark.parametrize("data", [b"", b"text", b"%!PS-Adobe-3.0 EPSF-3.0\n"])
     def test_what_is_no_image(self, data: bytes) -> None:
-        with pytest.raises(UnsupportedImageError, match=r"^image: not an image of a format that"):
+        with pytest.raises(UnsupportedImageError, match=r"^not an image of a format that"):
             decoded(data)
+
+    def test_damage_is_named_with_an_open_file_but_not_with_a_pipe(self, tmp_path: Path) -> None:
+        path = tmp_path / "half.png"
+        path.write_bytes(encoded(RGB)[:60])
+        with (
+            path.open("rb") as stream,
+            pytest.raises(UnsupportedImageError, match=r"half.png: damaged or truncated image: "),
+        ):
+            read_image(stream)
+        with (
+            os.fdopen(os.open(path, os.O_RDONLY), "rb") as stream,
+            pytest.raises(UnsupportedImageError, match=r"^damaged or truncated image: "),
+        ):
+            read_image(stream)
 
     def test_a_missing_file_is_the_callers_business(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
@@ -278,6 +292,37 @@ class TestRefusedTargets:
         with pytest.raises(UnsupportedImageError, match=message):
             write_image(array, tmp_path / name)
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize(
+        ("name", "message"),
+        [
+            ("a.jpg", "jpg would lose bits; lossless are: png, ppm"),
+            ("a.AVIF", "avif would lose bits"),
+            ("a.xyz", "unknown image format 'xyz'"),
+            ("a", "unknown image format ''"),
+        ],
+    )
+    def test_a_format_can_be_checked_before_there_is_an_image(
+        self, tmp_path: Path, name: str, message: str
+    ) -> None:
+        with pytest.raises(UnsupportedImageError, match=message):
+            check_format(tmp_path / name)
+        with pytest.raises(UnsupportedImageError, match=message):
+            check_format(io.BytesIO(), Path(name).suffix)
+
+    @pytest.mark.parametrize("format", sorted({*RGB_FORMATS, *GRAY_FORMATS}))
+    def test_a_lossless_format_passes_and_nothing_is_written(
+        self, tmp_path: Path, format: str
+    ) -> None:
+        check_format(tmp_path / f"a.{format}")
+        check_format(tmp_path / "a.jpg", format.upper())
+        check_format(stream := io.BytesIO(), f".{format}")
+        assert list(tmp_path.iterdir()) == []
+        assert stream.getvalue() == b""
+
+    def test_a_stream_has_no_extension_to_check(self) -> None:
+        with pytest.raises(ValueError, match="format must be given"):
+            check_format(io.BytesIO())
 
     def test_a_stream_has_no_extension(self) -> None:
         with pytest.raises(ValueError, match="format must be given"):
