@@ -12,9 +12,10 @@ needed anywhere:
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from pixelcodec.compiled import compiled
 
 CHANNELS = 3
 
@@ -113,7 +114,7 @@ def centred_context(storage: Integers, block: Block, table: Integers) -> Context
 _W, _N, _NW = (TAPS.tolist().index(tap) for tap in ([0, -1], [1, 0], [1, -1]))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _gather(
     storage: Integers,
     first_row: int,

@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from pixelcodec.compiled import compiled
 
 MOST_COMPONENTS = 7
 """The mass of a mixture, at most 1024 * 65535 a component, must stay below 2**28.9."""
@@ -156,7 +157,7 @@ class Mixture:
         return masses
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _cumulative(
     rows: Integers, weights: Integers, logistic: Integers, edges: Integers, masses: Integers
 ) -> None:
@@ -204,7 +205,7 @@ class MixtureHead:
         return Mixture(rows, weights, self._logistic)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _mixtures(
     parameters: Integers,
     channel: int,

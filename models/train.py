@@ -24,7 +24,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelcodec.models import context
 from pixelcodec.models.data import Patches, Samples
 from pixelcodec.models.pixelcnn import Config, PixelCNN
 
@@ -255,7 +254,6 @@ def load_float_network(path: Path) -> PixelCNN:
         about = json.loads(file.metadata()["run"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     network = PixelCNN(Config(**about["config"]))
-    tensors["network.input.weight"] = tensors["network.input.weight"][:, : context.FEATURES]
     network.load_state_dict(_below("network.", tensors))
     return network
 

@@ -12,10 +12,10 @@ choice by three numbers (what lies left of it, itself, what lies right) instead 
 from typing import Any, Protocol
 
 import constriction
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pixelcodec.compiled import compiled
 from pixelcodec.errors import FormatError
 
 PRECISION = 24
@@ -69,7 +69,7 @@ def _edges_around(samples: npt.NDArray[np.uint8]) -> Integers:
     return edges
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _share(part: Any, total: Any) -> Any:
     """``part * _SHARED // total`` for ``0 <= part <= total < 2**28.9``, by float64.
 
@@ -80,7 +80,7 @@ def _share(part: Any, total: Any) -> Any:
     return np.int64((np.float64(part) * np.float64(_SHARED)) / np.float64(total))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _describe(edges: Integers, masses: Integers, choices: Floats) -> None:
     for n in range(len(edges)):
         for i in range(choices.shape[1]):
@@ -98,7 +98,7 @@ def _describe(edges: Integers, masses: Integers, choices: Floats) -> None:
             choices[n, i, 2] = 2**PRECISION - 1 - above
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _tabulate(masses: Integers, stride: int, choices: Floats) -> None:
     """Frequencies minus 1 of all branches and dummies, from masses [n, 17] into [n, 18]."""
     for n in range(len(masses)):

@@ -23,12 +23,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pixelcodec.compiled import compiled
 from pixelcodec.errors import BackendError, ModelError
 from pixelcodec.models.network import IntegerLayer
 
@@ -264,14 +264,14 @@ class Linear:
         return sums if sums.shape[1] == self._outputs else sums[:, : self._outputs]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _requantise(sums: Integers, bias: Integers, shift: Integers) -> None:
     for n in range(sums.shape[0]):
         for j in range(sums.shape[1]):
             sums[n, j] = np.int32(sums[n, j] + bias[j]) >> shift[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _requantise_relu(sums: Integers, bias: Integers, shift: Integers, out: Integers) -> None:
     low, high = np.int32(0), np.int32(ACTIVATION_MAX)  # numba widens to 64 bits where it can
     for n in range(sums.shape[0]):
@@ -280,7 +280,7 @@ def _requantise_relu(sums: Integers, bias: Integers, shift: Integers, out: Integ
             out[n, j] = min(max(value, low), high)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _shift_relu(values: Integers, shift: int, out: Integers) -> None:
     low, high = np.int32(0), np.int32(ACTIVATION_MAX)
     for n in range(values.shape[0]):
