@@ -33,7 +33,8 @@ def find_images(folders: Iterable[Path]) -> list[Path]:
     if not files:
         names = ", ".join(str(folder) for folder in given)
         raise FileNotFoundError(f"no lossless images (PNG, WebP, TIFF, BMP, PPM) in {names}")
-    return sorted(files)
+    # Given twice, an image could be both trained on and held out.
+    return sorted({path.resolve(): path for path in reversed(files)}.values())
 
 
 def load_images(files: Sequence[Path]) -> list[Samples]:

@@ -20,7 +20,7 @@ codes; :meth:`PixelCNN.integer_network` leads from one to the other.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Protocol, cast
 
 import numpy as np
@@ -59,7 +59,8 @@ class Config:
         components: logistics in each mixture, 1 to 7.
 
     Raises:
-        ModelError: too many components.
+        ModelError: a value is out of its range: a layer has at most 1024 inputs, and the mass of
+            a mixture of more than 7 components could pass what coding is exact for.
     """
 
     width: int = 64
@@ -69,10 +70,18 @@ class Config:
     components: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse mixtures whose masses could pass 2**29, beyond which coding is not exact."""
-        if not 1 <= self.components <= mixture.MOST_COMPONENTS:
-            most = mixture.MOST_COMPONENTS
-            raise ModelError(f"a mixture of {self.components} components; 1 to {most} are exact")
+        """Refuse what cannot be exact."""
+        ranges = {
+            "width": (1, 204),
+            "hidden": (1, 1024),
+            "blocks": (0, 256),
+            "head": (1, 1024),
+            "components": (1, mixture.MOST_COMPONENTS),
+        }
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
+            if not (isinstance(value, int) and least <= value <= most):
+                raise ModelError(f"a network of {name} {value!r}; it must be in {least}..{most}")
 
 
 class PixelCNN(nn.Module):
@@ -254,7 +263,7 @@ class IntegerPixelCNN:
 
     def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic) -> None:
         """Make ``network`` ready to run by ``arithmetic``."""
-        config = Config(**network.config)
+        config = check(network)
         layers = {name: arithmetic.linear(layer) for name, layer in network.layers.items()}
         self._relu = arithmetic.relu
         self._input = layers["input"]
@@ -300,5 +309,49 @@ class IntegerPixelCNN:
         companded = self.companding.take(residuals + context.ZERO_DIFFERENCE)
         seen[:, channel - SEEN] = torch.from_numpy(companded)
 
+
+def check(network: IntegerNetwork) -> Config:
+    """Its hyperparameters, if ``network`` holds just the integers that they call for.
+
+    Raises:
+        ModelError: it is of another architecture, or a layer or table is missing or misshapen.
+    """
+    if network.architecture != ARCHITECTURE:
+        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
+    unknown = set(network.config) - {field.name for field in fields(Config)}
+    if unknown:
+        raise ModelError(f"parameters {sorted(unknown)} need a newer pixelcodec")
+    config = Config(**network.config)
+    shapes = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
+    if shapes != _layer_shapes(config):
+        raise ModelError(f"the layers of a network are not those of its configuration: {shapes}")
+    for name, layer in network.layers.items():
+        outputs = layer.weight.shape[1:]
+        if layer.bias.shape != outputs or layer.shift.shape != outputs:
+            raise ModelError(f"layer {name} has other counts of weights, biases and shifts")
+    tables = {name: (table.dtype, len(table)) for name, table in network.tables.items()}
+    if tables != _TABLES:
+        raise ModelError(f"the tables of a network are not those of its architecture: {tables}")
+    return config
+
+
+def _layer_shapes(config: Config) -> dict[str, tuple[int, int]]:
+    """Inputs and outputs of each layer."""
+    shapes = {"input": (context.FEATURES, config.width)}
+    for block in range(config.blocks):
+        shapes[f"spatial.{block}"] = (5 * config.width, config.hidden)
+        shapes[f"mix.{block}"] = (config.hidden, config.width)
+    for channel in range(CHANNELS):
+        shapes[f"head.{channel}"] = (config.width + SEEN, config.head)
+        shapes[f"parameters.{channel}"] = (config.head, 3 * config.components + channel)
+    return shapes
+
+
+_TABLES = {
+    "companding": (torch.int8, 1024),
+    "sigmoid": (torch.int32, 4096),
+    "inverse_scale": (torch.int32, mixture.SCALES),
+    "exp": (torch.int32, 256),
+}
 
 _STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS

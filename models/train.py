@@ -133,11 +133,13 @@ class Run:
         self._patches = Patches(training, plan.patch, plan.batch, plan.gray_share, plan.seed)
         self._held_out = held_out
         self.step, self.seconds = 0, 0.0
+        self._recent, self._recent_steps = 0.0, 0  # bits a sample since the last line of the log
         folder.mkdir(parents=True, exist_ok=True)
         if resume:
             self._load(folder / CHECKPOINT)
         elif (folder / CHECKPOINT).exists():
             raise FileExistsError(f"{folder} holds a run already; resume it, or use another folder")
+        self._forget_lines_after(self.step)
 
     @property
     def steps(self) -> int:
@@ -148,18 +150,18 @@ class Run:
         """Run to the end, with a checkpoint now and then; ``tell`` is called at every step."""
         network = self._shared_network()
         start, saved = time.monotonic() - self.seconds, time.monotonic()
-        recent: list[float] = []
         while self.step < self.steps:
             rate = self.plan.rate_at(self.step, self.steps)
             self.network.quantise(self.plan.rounds_at(self.step, self.steps))
-            recent.append(self._learn(network, rate))
+            self._recent += self._learn(network, rate)
+            self._recent_steps += 1
             self.step += 1
             self.seconds = time.monotonic() - start
-            report = self._report(rate, recent)
+            report = self._report(rate)
             if self.step % self.plan.report_steps == 0 or self.step == self.steps:
-                report = self._report(rate, recent, self.validate())
+                report = self._report(rate, self.validate())
                 self._log(report)
-                recent = []
+                self._recent, self._recent_steps = 0.0, 0
             if self.rank == 0:
                 tell(report)
             if time.monotonic() - saved > self.plan.checkpoint_seconds:
@@ -195,11 +197,9 @@ class Run:
         self.optimiser.step()
         return float(loss.item())
 
-    def _report(
-        self, rate: float, recent: Sequence[float], held_out: float | None = None
-    ) -> Report:
+    def _report(self, rate: float, held_out: float | None = None) -> Report:
         pixels = self.step * self.plan.pixels_per_step * self.processes
-        mean = float(np.mean(recent))
+        mean = self._recent / self._recent_steps
         return Report(self.step, self.steps, pixels / 1e6, self.seconds, rate, mean, held_out)
 
     def _log(self, report: Report) -> None:
@@ -214,6 +214,15 @@ class Run:
             row = asdict(report)
             writer.writerow([_short(row[column]) for column in _LOG_COLUMNS])
 
+    def _forget_lines_after(self, step: int) -> None:
+        """Drop lines of the log that a stopped run wrote after the checkpoint."""
+        path = self.folder / LOG
+        if self.rank != 0 or not path.exists():
+            return
+        head, *lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if int(line.split(",")[0]) <= step]
+        path.write_text("".join([head, *kept]))
+
     def _save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         if self.rank != 0:
@@ -222,7 +231,12 @@ class Run:
         for i, parameter in enumerate(self.network.parameters()):
             for name, value in self.optimiser.state[parameter].items():
                 tensors[f"optimiser.{i}.{name}"] = value
-        about = {"step": self.step, "seconds": self.seconds, "config": asdict(self.plan.config)}
+        about = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "recent": [self._recent, self._recent_steps],
+            "config": asdict(self.plan.config),
+        }
         target = self.folder / CHECKPOINT
         partial = target.with_suffix(".partial")
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
@@ -242,6 +256,7 @@ class Run:
             self.optimiser.state[parameter] = _below(f"optimiser.{i}.", tensors)
             self.optimiser.state[parameter]["step"] = tensors[f"optimiser.{i}.step"].cpu()
         self.step, self.seconds = about["step"], about["seconds"]
+        self._recent, self._recent_steps = about.get("recent", (0.0, 0))
 
 
 def load_float_network(path: Path) -> PixelCNN:

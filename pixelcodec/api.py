@@ -149,7 +149,7 @@ def encode_to(
         height=height,
         channels=rows.shape[2],
         bit_depth=8,
-        strip_rows=strip_rows or default_strip_rows(height, width),
+        strip_rows=default_strip_rows(height, width) if strip_rows is None else strip_rows,
         model_id=network.model_id,
     )
     count = _counter(progress, height * width)
@@ -179,13 +179,13 @@ def decode_from(
         raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
     network = _network_of(header, model)
     count = _counter(progress, pixels)
-    samples = np.empty((header.height, header.width, header.channels), np.uint8)
+    strips = []
     with _threads(threads):
         engine = make_engine(network, backend, device)
         decoder = StripDecoder(engine, header.width, header.channels, header.restart)
         for index, payload in enumerate(reader):
-            top, height = index * header.strip_rows, header.strip_height(index)
-            samples[top : top + height] = decoder.decode(payload, height, count)
+            strips.append(decoder.decode(payload, header.strip_height(index), count))
+    samples = np.concatenate(strips)
     crc = zlib.crc32(samples.data)
     if crc != reader.samples_crc:
         raise FormatError(
@@ -312,11 +312,13 @@ def resolve_device(name: str) -> str:
     """The torch device that ``auto``, ``cpu`` or ``cuda`` means here.
 
     Raises:
-        BackendError: CUDA is asked for, and there is none.
+        BackendError: it is another, or CUDA is asked for and there is none.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if name not in {"cpu", "cuda"}:
+        raise BackendError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
         raise BackendError("no CUDA device is available; use --device cpu")
     return name
 

@@ -9,6 +9,7 @@ Each choice has a dummy branch of frequency 1 at either end. They let the encode
 choice by three numbers (what lies left of it, itself, what lies right) instead of sixteen.
 """
 
+import math
 from typing import Any, Protocol
 
 import constriction
@@ -129,6 +130,20 @@ class StripEncoder:
         """The strip's words, little-endian."""
         words: Integers = self._coder.get_compressed()
         return words.astype("<u4").tobytes()
+
+
+def check_length(payload: bytes, samples: int) -> None:
+    """Refuse a strip of ``samples`` that no payload so short can hold, before work or memory.
+
+    Raises:
+        FormatError: it is too short even if every choice was as likely as a choice can be.
+    """
+    if 8 * len(payload) + _STATE_BITS < samples * _FEWEST_BITS:
+        raise FormatError(f"a strip of {samples:,} samples cannot be of {len(payload)} bytes")
+
+
+_STATE_BITS = 64
+_FEWEST_BITS = -len(STRIDES) * math.log2(1 - (BRANCHES + 1) / 2**PRECISION)
 
 
 class StripDecoder:

@@ -51,8 +51,9 @@ class Engine:
             ModelError: sums of the network could overflow.
         """
         self.device = torch.device(device)
-        self.arithmetic = exact.Arithmetic(self.device, backend)
-        self.program = IntegerPixelCNN(network, self.arithmetic)
+        with exact.undisturbed(self.device):
+            self.arithmetic = exact.Arithmetic(self.device, backend)
+            self.program = IntegerPixelCNN(network, self.arithmetic)
 
 
 class StripCoder:
@@ -114,7 +115,6 @@ class StripEncoder(StripCoder):
         strip.encode(self.choices(rows, progress))
         return strip.finish()
 
-    @torch.inference_mode()
     def choices(self, rows: Samples, progress: Progress) -> coder.Floats:
         """All choices of the next strip in the order of coding, see :func:`coder.describe`.
 
@@ -123,6 +123,10 @@ class StripEncoder(StripCoder):
         Returns:
             float32 [n, 3].
         """
+        with exact.undisturbed(self._device):
+            return self._choices(rows, progress)
+
+    def _choices(self, rows: Samples, progress: Progress) -> coder.Floats:
         height = len(rows)
         band = max(1, min(height, BAND_PIXELS // self._width))
         canvas = self._canvas(band, slope=0)
@@ -171,21 +175,25 @@ class StripDecoder(StripCoder):
         Raises:
             FormatError: the payload is not a strip.
         """
+        coder.check_length(payload, height * self._width * self._channels)
         strip = coder.StripDecoder(payload)
+        with exact.undisturbed(self._device):
+            return self._decode(strip, height, progress)
+
+    def _decode(self, strip: coder.StripDecoder, height: int, progress: Progress) -> Samples:
         slope = self._program.slope
         out = np.empty((height, self._width, self._channels), np.uint8)
         canvas = self._canvas(height, slope, WAVE_COLUMNS)
         canvas.begin(height, self._above(canvas))
         finished = 0
-        with torch.inference_mode():
-            for wave in waves(height, self._width, slope):
-                canvas.select(wave)
-                y = np.arange(wave.first, wave.end)
-                out[y, wave.time - slope * y] = self._wave(canvas, strip, len(y))
-                finished += len(y)
-                if wave.time % _PROGRESS_WAVES == 0:
-                    progress(finished)
-                    finished = 0
+        for wave in waves(height, self._width, slope):
+            canvas.select(wave)
+            y = np.arange(wave.first, wave.end)
+            out[y, wave.time - slope * y] = self._wave(canvas, strip, len(y))
+            finished += len(y)
+            if wave.time % _PROGRESS_WAVES == 0:
+                progress(finished)
+                finished = 0
         self._carry = canvas.end()
         progress(finished)
         return out

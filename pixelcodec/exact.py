@@ -20,7 +20,8 @@ is used: some kernels add int8 products in saturating int16, and others round to
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,13 @@ def _seconds(backend: Backend, device: torch.device) -> float:
         backend.matmul(activations, prepared).cpu()
         best = min(best, time.perf_counter() - start)
     return best
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Shut out what a caller may have set in torch: autocast, gradients, a default device."""
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False), torch.device("cpu"):
+        yield
 
 
 class Arithmetic:

@@ -33,7 +33,6 @@ def card(name: str) -> dict[str, Any]:
     return found
 
 
-@cache
 def load(name: str) -> IntegerNetwork:
     """The model called ``name``, or the one in the file ``name`` (ends in ``.safetensors``).
 
@@ -44,6 +43,11 @@ def load(name: str) -> IntegerNetwork:
         return load_file(Path(name))
     if name not in names():
         raise ModelError(f"no model {name!r}; installed are {', '.join(names())}")
+    return _installed(name)
+
+
+@cache
+def _installed(name: str) -> IntegerNetwork:
     return load_file(_FOLDER / f"{name}.safetensors")
 
 

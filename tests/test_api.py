@@ -1,0 +1,569 @@
+"""What a program calls: images in, bytes out, and back."""
+
+import io
+import os
+import resource
+import shutil
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+import pixelcodec
+from coding import Samples, random_network
+from pictures import noise, scene
+from pixelcodec import api, evaluation
+from pixelcodec.container import Header, Readable, Reader, Writer
+from pixelcodec.engine import Engine
+from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
+from pixelcodec.exact import ENVIRONMENT_VARIABLE
+from pixelcodec.models import zoo
+from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.models.pixelcnn import Config
+
+CONFIG = Config(width=16, hidden=16, blocks=1, head=8, components=3)
+NETWORK = random_network(CONFIG, seed=1)
+OTHER_NETWORK = random_network(CONFIG, seed=2)
+
+RGB = scene(23, 31, 3)
+GRAY = scene(23, 31)
+
+IMAGES = pytest.mark.parametrize("image", [RGB, GRAY], ids=["rgb", "gray"])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> str:
+    """Path of a model."""
+    zoo.save_network(NETWORK, folder / "model.safetensors")
+    return str(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def other_model(folder: Path) -> str:
+    zoo.save_network(OTHER_NETWORK, folder / "other.safetensors")
+    return str(folder / "other.safetensors")
+
+
+@pytest.fixture(scope="module")
+def data(model: str) -> bytes:
+    """RGB, as a file of three strips."""
+    return pixelcodec.encode(RGB, model=model, strip_rows=10)
+
+
+# Round trip --------------------------------------------------------------------------------------
+
+
+@IMAGES
+@pytest.mark.parametrize("strip_rows", [None, 1, 10, 65535])
+def test_arrays_come_back(model: str, image: Samples, strip_rows: int | None) -> None:
+    written = pixelcodec.encode(image, model=model, strip_rows=strip_rows)
+    np.testing.assert_array_equal(pixelcodec.decode(written, model=model), image, strict=True)
+
+
+@IMAGES
+def test_pillow_images_come_back_as_arrays(model: str, image: Samples) -> None:
+    written = pixelcodec.encode(Image.fromarray(image), model=model)
+    assert written == pixelcodec.encode(image, model=model)
+    np.testing.assert_array_equal(pixelcodec.decode(written, model=model), image, strict=True)
+
+
+@IMAGES
+@pytest.mark.parametrize(
+    "view", [np.asfortranarray, np.flipud, lambda image: image[::2, 3:]], ids=["F", "up", "part"]
+)
+def test_any_memory_layout_comes_back(
+    model: str, image: Samples, view: Callable[[Samples], Samples]
+) -> None:
+    written = pixelcodec.encode(view(image), model=model)
+    np.testing.assert_array_equal(pixelcodec.decode(written, model=model), view(image))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(draw=st.data())
+def test_any_image_comes_back(model: str, draw: st.DataObject) -> None:
+    size = draw.draw(st.tuples(st.integers(1, 9), st.integers(1, 20)))
+    image = noise(*size, *draw.draw(st.sampled_from([(), (3,)])), seed=draw.draw(st.integers(0, 9)))
+    strip_rows = draw.draw(st.none() | st.integers(1, 10))
+    written = pixelcodec.encode(image, model=model, strip_rows=strip_rows)
+    np.testing.assert_array_equal(pixelcodec.decode(written, model=model), image, strict=True)
+
+
+def test_bytes_depend_on_image_model_and_strips_alone(
+    monkeypatch: pytest.MonkeyPatch, model: str, data: bytes
+) -> None:
+    def written(**keywords: Any) -> bytes:
+        return pixelcodec.encode(RGB, model=model, strip_rows=10, **keywords)
+
+    assert written(device="cpu", threads=2, backend="float32", progress=print_nothing) == data
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, "int64")
+    assert written() == data
+
+
+def print_nothing(*_: int) -> None:
+    """Take any report of progress."""
+
+
+@IMAGES
+def test_a_file_is_as_long_as_the_bits_of_the_model(model: str, image: Samples) -> None:
+    large = np.tile(image, (4, 3, 1)[: image.ndim])
+    bits = evaluation.model_bits(large, Engine(NETWORK, "int64"))
+    size = len(pixelcodec.encode(large, model=model))
+    assert bits / 8 <= size <= bits / 8 * 1.001 + 64
+
+
+@IMAGES
+def test_evaluation_tells_both(model: str, image: Samples) -> None:
+    found = evaluation.evaluate(image, model, Engine(NETWORK, "int64"))
+    assert found.samples == image.size
+    assert found.file_bytes == len(pixelcodec.encode(image, model=model))
+    assert found.model_bpsp < found.file_bpsp < found.model_bpsp + 8 * 70 / image.size
+
+
+# Streams -----------------------------------------------------------------------------------------
+
+
+class Trickle(io.RawIOBase):
+    """A pipe that gives and takes a few bytes a call, and cannot seek."""
+
+    def __init__(self, given: bytes = b"", most: int = 7) -> None:
+        self._given, self._most = io.BytesIO(given), most
+        self.taken = b""
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._given.read(min(size, self._most))
+
+    def write(self, written: Any, /) -> int:
+        part = bytes(written[: self._most])
+        self.taken += part
+        return len(part)
+
+    def seekable(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("most", [1, 7, 1000])
+def test_streams_may_trickle(model: str, data: bytes, most: int) -> None:
+    sink = Trickle(most=most)
+    pixelcodec.encode_to(sink, RGB, model=model, strip_rows=10)
+    assert sink.taken == data
+    decoded = pixelcodec.decode_from(Trickle(data, most), model=model)
+    np.testing.assert_array_equal(decoded, RGB, strict=True)
+
+
+def test_a_pipe_between_two_threads(model: str) -> None:
+    out, into = os.pipe()
+
+    def send() -> None:
+        with open(into, "wb", buffering=0) as stream:
+            pixelcodec.encode_to(stream, RGB, model=model, strip_rows=2)
+
+    sender = Thread(target=send)
+    sender.start()
+    with open(out, "rb", buffering=0) as stream:
+        decoded = pixelcodec.decode_from(stream, model=model)
+    sender.join()
+    np.testing.assert_array_equal(decoded, RGB)
+
+
+# Progress ----------------------------------------------------------------------------------------
+
+
+@IMAGES
+@pytest.mark.parametrize("strip_rows", [None, 1, 5])
+def test_progress_grows_to_the_end(model: str, image: Samples, strip_rows: int | None) -> None:
+    told: list[tuple[int, int]] = []
+
+    def tell(done: int, total: int) -> None:
+        told.append((done, total))
+
+    written = pixelcodec.encode(image, model=model, strip_rows=strip_rows, progress=tell)
+    check_progress(told)
+    told.clear()
+    pixelcodec.decode(written, model=model, progress=tell)
+    check_progress(told)
+
+
+def check_progress(told: list[tuple[int, int]]) -> None:
+    done = [pixels for pixels, _ in told]
+    assert {total for _, total in told} == {23 * 31}
+    assert done == sorted(done)
+    assert done[0] > 0
+    assert done[-1] == 23 * 31
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "failed"])
+def test_threads_are_as_asked_for_and_then_as_before(
+    model: str, threads: int | None, fails: bool
+) -> None:
+    class StoppedError(Exception):
+        pass
+
+    seen: set[int] = set()
+
+    def tell(done: int, total: int) -> None:
+        seen.add(torch.get_num_threads())
+        if fails:
+            raise StoppedError
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        pixelcodec.encode(RGB, model=model, threads=threads, progress=tell)
+    except StoppedError:
+        assert fails
+    finally:
+        after = torch.get_num_threads()
+        torch.set_num_threads(before)
+    assert seen == {threads or 1}
+    assert after == 3
+
+
+# What a file says of itself ----------------------------------------------------------------------
+
+
+@IMAGES
+def test_inspection(model: str, image: Samples) -> None:
+    written = pixelcodec.encode(image, model=model, strip_rows=10)
+    info = pixelcodec.inspect(io.BytesIO(written))
+    assert info == pixelcodec.FileInfo(
+        width=31,
+        height=23,
+        channels=image.size // (31 * 23),
+        bit_depth=8,
+        strip_rows=10,
+        strips=tuple(len(payload) for payload in Reader(io.BytesIO(written))),
+        model_name=None,
+        model_id=NETWORK.model_id.hex(),
+        samples_crc=zlib.crc32(image.tobytes()),
+        file_bytes=len(written),
+    )
+    assert info.bpsp == 8 * len(written) / image.size
+
+
+def test_inspection_names_an_installed_model(
+    monkeypatch: pytest.MonkeyPatch, model: str, data: bytes
+) -> None:
+    names = {NETWORK.model_id: "some-model"}
+    monkeypatch.setattr(zoo, "find", names.get)
+    assert pixelcodec.inspect(io.BytesIO(data)).model_name == "some-model"
+
+
+def test_inspection_of_a_stream_that_trickles(data: bytes) -> None:
+    assert pixelcodec.inspect(Trickle(data)) == pixelcodec.inspect(io.BytesIO(data))
+
+
+# Models ------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_another_model_is_refused(other_model: str, data: bytes) -> None:
+    ids = f"{OTHER_NETWORK.model_id.hex()}; the file was written by {NETWORK.model_id.hex()}"
+    with pytest.raises(ModelError, match=ids):
+        pixelcodec.decode(data, model=other_model)
+
+
+def test_a_file_of_a_model_that_is_not_installed_is_refused(data: bytes) -> None:
+    with pytest.raises(ModelError, match=f"{NETWORK.model_id.hex()} that wrote this file is not"):
+        pixelcodec.decode(data)
+
+
+def test_the_installed_model_that_a_file_names_decodes_it(
+    monkeypatch: pytest.MonkeyPatch, model: str, data: bytes
+) -> None:
+    names = {NETWORK.model_id: model}
+    monkeypatch.setattr(zoo, "find", names.get)
+    np.testing.assert_array_equal(pixelcodec.decode(data), RGB)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "no-such-file.safetensors"])
+def test_a_missing_model_is_named(name: str) -> None:
+    with pytest.raises(ModelError, match=f"no model .*{name}"):
+        pixelcodec.encode(RGB, model=name)
+
+
+@pytest.mark.parametrize("place", [0, 9, 100, -1])
+def test_a_damaged_model_is_refused(tmp_path: Path, model: str, place: int) -> None:
+    damaged = bytearray(Path(model).read_bytes())
+    damaged[place] ^= 1
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(damaged)
+    with pytest.raises(ModelError, match=r"damaged\.safetensors is .*damaged"):
+        pixelcodec.encode(RGB, model=str(path))
+
+
+def without(network: IntegerNetwork, layer: str) -> IntegerNetwork:
+    return replace(network, layers={k: v for k, v in network.layers.items() if k != layer})
+
+
+def with_config(network: IntegerNetwork, config: Mapping[str, Any]) -> IntegerNetwork:
+    return replace(network, config={**network.config, **config})
+
+
+def with_too_large_a_bias(network: IntegerNetwork) -> IntegerNetwork:
+    layer = network.layers["input"]
+    layers = {**network.layers, "input": replace(layer, bias=layer.bias + 2**24)}
+    return replace(network, layers=layers)
+
+
+def with_short_table(network: IntegerNetwork) -> IntegerNetwork:
+    return replace(network, tables={**network.tables, "exp": network.tables["exp"][:9].clone()})
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(replace(NETWORK, architecture="from-the-future-2"), id="of an unknown kind"),
+        pytest.param(with_config(NETWORK, {"dilation": 2}), id="with an unknown parameter"),
+        pytest.param(with_config(NETWORK, {"width": 8}), id="of another width"),
+        pytest.param(with_config(NETWORK, {"components": 2}), id="of fewer components"),
+        pytest.param(with_config(NETWORK, {"components": 8}), id="of too many components"),
+        pytest.param(with_config(NETWORK, {"blocks": 2}), id="of more blocks"),
+        pytest.param(with_config(NETWORK, {"blocks": 0}), id="of fewer blocks"),
+        pytest.param(without(NETWORK, "head.1"), id="without a layer"),
+        pytest.param(replace(NETWORK, tables={}), id="without tables"),
+        pytest.param(with_short_table(NETWORK), id="with a short table"),
+        pytest.param(with_too_large_a_bias(NETWORK), id="that could overflow"),
+    ],
+)
+def test_an_undamaged_model_that_cannot_code_is_refused(
+    tmp_path: Path, network: IntegerNetwork
+) -> None:
+    path = tmp_path / "model.safetensors"
+    zoo.save_network(network, path)
+    with pytest.raises(ModelError):
+        pixelcodec.encode(RGB, model=str(path))
+
+
+@pytest.mark.parametrize("missing", ["architecture", "config", "sha256"])
+def test_a_model_that_does_not_say_what_it_is_is_refused(
+    tmp_path: Path, model: str, missing: str
+) -> None:
+    with safe_open(model, framework="pt") as file:
+        about = {key: value for key, value in file.metadata().items() if key != missing}
+    path = tmp_path / "model.safetensors"
+    save_file(NETWORK.tensors(), path, metadata=about)
+    with pytest.raises(ModelError):
+        pixelcodec.encode(RGB, model=str(path))
+
+
+def test_a_model_file_that_was_replaced_is_read_again(
+    tmp_path: Path, model: str, other_model: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    shutil.copy(other_model, path)
+    pixelcodec.encode(RGB, model=str(path))
+    shutil.copy(model, path)
+    written = pixelcodec.encode(RGB, model=str(path))
+    np.testing.assert_array_equal(pixelcodec.decode(written, model=model), RGB)
+
+
+# Bad arguments -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        RGB / 255,
+        RGB.astype(np.uint16),
+        RGB[..., :2],
+        RGB[:0],
+        RGB.tolist(),
+        Image.new("RGBA", (2, 2)),
+        Image.new("I;16", (2, 2)),
+    ],
+    ids=["float", "16 bits", "two channels", "empty", "list", "alpha", "16-bit Pillow"],
+)
+def test_what_is_no_8_bit_image_is_refused(model: str, image: Any) -> None:
+    with pytest.raises(UnsupportedImageError):
+        pixelcodec.encode(image, model=model)
+
+
+@pytest.mark.parametrize("strip_rows", [-1, 0, 65536])
+def test_strip_rows_out_of_range_are_refused(model: str, strip_rows: int) -> None:
+    with pytest.raises(ValueError, match="strip_rows"):
+        pixelcodec.encode(RGB, model=model, strip_rows=strip_rows)
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"backend": "int7"},
+        {"device": "no-such-device"},
+        {"device": "meta"},
+        pytest.param(
+            {"device": "cuda"},
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
+        ),
+        pytest.param(
+            {"device": "cuda", "backend": "int64"},
+            marks=[
+                pytest.mark.cuda,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_back_ends_and_devices_that_are_not_there_are_refused(
+    model: str, data: bytes, keywords: dict[str, str]
+) -> None:
+    with pytest.raises(BackendError):
+        pixelcodec.encode(RGB, model=model, **keywords)  # type: ignore[arg-type]
+    with pytest.raises(BackendError):
+        pixelcodec.decode(data, model=model, **keywords)  # type: ignore[arg-type]
+
+
+# Bad files ---------------------------------------------------------------------------------------
+
+
+def crafted(
+    payloads: list[bytes], samples_crc: int = 0, width: int = 31, height: int = 23, rows: int = 10
+) -> bytes:
+    """A file whose checksums are right, whatever it holds."""
+    stream = io.BytesIO()
+    writer = Writer(stream, Header(width, height, 3, 8, rows, NETWORK.model_id))
+    for payload in payloads:
+        writer.strip(payload)
+    writer.close(samples_crc)
+    return stream.getvalue()
+
+
+def payloads_of(data: bytes) -> list[bytes]:
+    return list(Reader(io.BytesIO(data)))
+
+
+def test_the_checksum_of_the_samples_is_compared(model: str, data: bytes) -> None:
+    crc = zlib.crc32(RGB.tobytes())
+    assert crafted(payloads_of(data), crc) == data
+    message = f"stored {crc ^ 1:08x}, computed {crc:08x}"
+    with pytest.raises(FormatError, match=message):
+        pixelcodec.decode(crafted(payloads_of(data), crc ^ 1), model=model)
+
+
+def test_strips_that_changed_places_are_noticed(model: str, data: bytes) -> None:
+    first, second, third = payloads_of(data)
+    with pytest.raises(FormatError):
+        pixelcodec.decode(crafted([second, first, third], zlib.crc32(RGB.tobytes())), model=model)
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "nothing": lambda data: b"",
+    "another format": lambda data: b"\x89PNG\r\n\x1a\n" + data[8:],
+    "a header alone": lambda data: data[:34],
+    "a part of the header": lambda data: data[:20],
+    "half": lambda data: data[: len(data) // 2],
+    "without the end mark": lambda data: data[:-13],
+    "without the last byte": lambda data: data[:-1],
+    "with a byte too many": lambda data: data + b"\0",
+    "twice": lambda data: data * 2,
+    "of a later version": lambda data: data[:8] + b"\2" + data[9:],
+    "with line ends changed": lambda data: data.replace(b"\r\n", b"\n"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_file_is_refused(model: str, data: bytes, damage: str) -> None:
+    damaged = DAMAGED[damage](data)
+    with pytest.raises(FormatError):
+        pixelcodec.decode(damaged, model=model)
+    with pytest.raises(FormatError):
+        pixelcodec.inspect(io.BytesIO(damaged))
+
+
+@settings(max_examples=60, deadline=None)
+@given(place=st.integers(0, 10**6), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_noticed(model: str, data: bytes, place: int, bit: int) -> None:
+    damaged = bytearray(data)
+    damaged[place % len(data)] ^= 1 << bit
+    with pytest.raises(FormatError):
+        pixelcodec.decode(bytes(damaged), model=model)
+
+
+@settings(max_examples=30, deadline=None)
+@given(words=st.lists(st.lists(st.integers(0, 2**32 - 1), max_size=9), min_size=3, max_size=3))
+def test_words_that_no_encoder_wrote_are_noticed(model: str, words: list[list[int]]) -> None:
+    payloads = [np.array(strip, "<u4").tobytes() for strip in words]
+    with pytest.raises(FormatError):
+        pixelcodec.decode(crafted(payloads, 0xDEADBEEF), model=model)
+
+
+def test_a_strip_of_half_a_word_is_refused(model: str) -> None:
+    with pytest.raises(FormatError, match="no 32-bit words"):
+        pixelcodec.decode(crafted([b"12", b"", b""]), model=model)
+
+
+@pytest.fixture
+def _memory_limit() -> Iterator[None]:
+    """One more GiB of address space than is in use."""
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**30, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+ON_LINUX = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is limited on Linux alone"
+)
+
+
+@ON_LINUX
+@pytest.mark.usefixtures("_memory_limit")
+@pytest.mark.parametrize(
+    ("width", "height"), [(2**24, 1), (2**31 - 1, 1), (1, 2**31 - 1), (2**31 - 1, 2**31 - 1)]
+)
+def test_a_header_alone_costs_no_memory_whatever_it_claims(
+    model: str, width: int, height: int
+) -> None:
+    stream = io.BytesIO()
+    Writer(stream, Header(width, height, 3, 8, min(height, 65535), NETWORK.model_id))
+    with pytest.raises(FormatError, match="truncated"):
+        pixelcodec.inspect(io.BytesIO(stream.getvalue()))
+    with pytest.raises(FormatError, match=r"truncated|claims"):
+        pixelcodec.decode(stream.getvalue(), model=model, device="cpu")
+
+
+@ON_LINUX
+@pytest.mark.usefixtures("_memory_limit")
+@pytest.mark.parametrize("width", [2**24, api.MAX_PIXELS, api.MAX_PIXELS + 1])
+def test_a_tiny_file_that_claims_to_be_a_huge_image_is_refused(model: str, width: int) -> None:
+    data = crafted([b"word"], width=width, height=1)
+    with pytest.raises(FormatError):
+        pixelcodec.decode(data, model=model, device="cpu")
+
+
+def test_the_caller_limits_the_pixels(model: str, data: bytes) -> None:
+    pixels = 23 * 31
+    np.testing.assert_array_equal(pixelcodec.decode(data, model=model, max_pixels=pixels), RGB)
+    with pytest.raises(FormatError, match="claims 713 pixels, the limit is 712"):
+        pixelcodec.decode(data, model=model, max_pixels=pixels - 1)
+
+
+def test_readable_is_all_that_a_stream_must_be(model: str, data: bytes) -> None:
+    class Minimal:
+        def __init__(self) -> None:
+            self._rest = data
+
+        def read(self, size: int, /) -> bytes:
+            part, self._rest = self._rest[:size], self._rest[size:]
+            return part
+
+    stream: Readable = Minimal()
+    np.testing.assert_array_equal(pixelcodec.decode_from(stream, model=model), RGB)

@@ -1,0 +1,240 @@
+"""Strips: the same bytes and the same samples, however and wherever they are computed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pixelcodec.engine
+from coding import Samples, decode, encode, ignore, random_network
+from pictures import noise, scene
+from pixelcodec.container import Reader
+from pixelcodec.engine import Engine, StripDecoder, StripEncoder
+from pixelcodec.models.pixelcnn import Config
+from places import PLACES
+
+NETWORK = random_network(
+    Config(width=16, hidden=16, blocks=2, head=8, components=3), seed=1, gain=1.5
+)
+
+SIZES = [(1, 1), (1, 2), (2, 1), (2, 2), (1, 70), (70, 1), (3, 200), (17, 20), (5, 7)]
+STRIP_ROWS = [1, 3, 16]
+
+
+@cache
+def engine(backend: str = "int64", device: str = "cpu") -> Engine:
+    return Engine(NETWORK, backend, device)
+
+
+def encoded(image: Samples, strip_rows: int, restart: bool = False) -> bytes:
+    """What the reference back end writes."""
+    return encode(image, NETWORK, engine(), strip_rows, restart)
+
+
+def payloads(data: bytes) -> list[bytes]:
+    return list(Reader(BytesIO(data)))
+
+
+def half_and_half(*shape: int) -> Samples:
+    """A scene whose right half is noise."""
+    image = scene(*shape)
+    middle = shape[1] // 2
+    image[:, middle:] = noise(*shape)[:, middle:]
+    return image
+
+
+PICTURE = half_and_half(20, 37, 3)
+
+CHANNELS = pytest.mark.parametrize("channels", [(), (3,)], ids=["gray", "rgb"])
+EACH_PLACE = pytest.mark.parametrize(("backend", "device"), PLACES)
+EACH_STRIP = pytest.mark.parametrize("strip_rows", STRIP_ROWS)
+
+
+@pytest.fixture
+def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+EACH_THREADS = pytest.mark.parametrize("_threads", [1, 2], indirect=True, ids=["1", "2"])
+
+
+# Round trip --------------------------------------------------------------------------------------
+
+
+@CHANNELS
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize("restart", [False, True], ids=["joined", "restart"])
+@EACH_STRIP
+def test_any_size_comes_back(
+    strip_rows: int, restart: bool, size: tuple[int, int], channels: tuple[int, ...]
+) -> None:
+    image = half_and_half(*size, *channels)
+    data = encoded(image, strip_rows, restart)
+    np.testing.assert_array_equal(decode(data, engine()), image, strict=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_any_image_comes_back(data: st.DataObject) -> None:
+    size = data.draw(st.tuples(st.integers(1, 12), st.integers(1, 40)))
+    shape = (*size, *data.draw(st.sampled_from([(), (3,)])))
+    content: Callable[..., Samples] = data.draw(st.sampled_from([noise, scene, half_and_half]))
+    image = content(*shape)
+    strip_rows, restart = data.draw(st.integers(1, 13)), data.draw(st.booleans())
+    np.testing.assert_array_equal(decode(encoded(image, strip_rows, restart), engine()), image)
+
+
+# One file ----------------------------------------------------------------------------------------
+
+
+@EACH_THREADS
+@EACH_STRIP
+@EACH_PLACE
+@pytest.mark.usefixtures("_threads")
+def test_every_place_writes_the_same_bytes(backend: str, device: str, strip_rows: int) -> None:
+    written = encode(PICTURE, NETWORK, engine(backend, device), strip_rows)
+    assert written == encoded(PICTURE, strip_rows)
+
+
+@EACH_THREADS
+@EACH_STRIP
+@EACH_PLACE
+@pytest.mark.usefixtures("_threads")
+def test_every_place_decodes_every_file(backend: str, device: str, strip_rows: int) -> None:
+    data = encoded(PICTURE, strip_rows)
+    np.testing.assert_array_equal(decode(data, engine(backend, device)), PICTURE)
+
+
+@EACH_STRIP
+@pytest.mark.parametrize("band_pixels", [1, 37, 100, 10**9])
+def test_bands_do_not_show(
+    monkeypatch: pytest.MonkeyPatch, band_pixels: int, strip_rows: int
+) -> None:
+    expected = encoded(PICTURE, strip_rows)
+    monkeypatch.setattr(pixelcodec.engine, "BAND_PIXELS", band_pixels)
+    assert encoded(PICTURE, strip_rows) == expected
+
+
+@EACH_STRIP
+@pytest.mark.parametrize("wave_columns", [1, 8, 32, 10**4])
+def test_the_window_of_decoding_does_not_show(
+    monkeypatch: pytest.MonkeyPatch, wave_columns: int, strip_rows: int
+) -> None:
+    monkeypatch.setattr(pixelcodec.engine, "WAVE_COLUMNS", wave_columns)
+    np.testing.assert_array_equal(decode(encoded(PICTURE, strip_rows), engine()), PICTURE)
+
+
+@contextmanager
+def setting(
+    read: Callable[[], object], write: Callable[[object], None], value: object
+) -> Iterator[None]:
+    """Have a global setting of torch at ``value``."""
+    before = read()
+    write(value)
+    try:
+        yield
+    finally:
+        write(before)
+
+
+SURROUNDINGS: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "nothing": nullcontext,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
+    "gradients": torch.enable_grad,
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "another default device": lambda: torch.device("meta"),
+    "coarse products": lambda: setting(
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,  # type: ignore[arg-type]
+        "medium",
+    ),
+    "another default type": lambda: setting(
+        torch.get_default_dtype,
+        torch.set_default_dtype,  # type: ignore[arg-type]
+        torch.float64,
+    ),
+    "determinism": lambda: setting(
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,  # type: ignore[arg-type]
+        True,
+    ),
+}
+"""What a program that calls the codec may have set."""
+
+
+@pytest.mark.parametrize("surroundings", SURROUNDINGS)
+@EACH_PLACE
+def test_what_the_caller_has_set_does_not_show(
+    backend: str, device: str, surroundings: str
+) -> None:
+    image, ready = PICTURE[:4], engine(backend, device)
+    expected = encoded(image, 4)
+    with SURROUNDINGS[surroundings]():
+        written = encode(image, NETWORK, ready, 4)
+        decoded = decode(expected, ready)
+    assert written == expected
+    np.testing.assert_array_equal(decoded, image)
+
+
+# Strips ------------------------------------------------------------------------------------------
+
+
+@EACH_STRIP
+@pytest.mark.parametrize("restart", [False, True], ids=["joined", "restart"])
+def test_a_strip_does_not_depend_on_what_follows(restart: bool, strip_rows: int) -> None:
+    whole = payloads(encoded(PICTURE, strip_rows, restart))
+    for strips in range(1, len(whole)):
+        part = PICTURE[: strips * strip_rows]
+        assert payloads(encoded(part, strip_rows, restart)) == whole[:strips]
+
+
+@EACH_STRIP
+def test_an_independent_strip_is_an_image_of_its_own(strip_rows: int) -> None:
+    for index, payload in enumerate(payloads(encoded(PICTURE, strip_rows, restart=True))):
+        part = PICTURE[index * strip_rows : (index + 1) * strip_rows]
+        assert payloads(encoded(part, len(part))) == [payload]
+        decoder = StripDecoder(engine(), PICTURE.shape[1], 3, restart=True)
+        np.testing.assert_array_equal(decoder.decode(payload, len(part), ignore), part)
+
+
+def test_a_joined_strip_depends_on_the_rows_above() -> None:
+    other = PICTURE.copy()
+    other[0] ^= 255
+    first, second = (payloads(encoded(image, 16)) for image in (PICTURE, other))
+    assert first[1] == second[1]  # Row 0 is out of the reach of row 16
+    other[15] ^= 255
+    assert payloads(encoded(other, 16))[1] != first[1]
+
+
+def test_an_encoder_is_told_nothing_by_an_image_before() -> None:
+    expected = payloads(encoded(PICTURE, 20))
+    StripEncoder(engine(), 37, 3).encode(noise(20, 37, 3), ignore)
+    assert payloads(encoded(PICTURE, 20)) == expected
+
+
+@CHANNELS
+@EACH_STRIP
+def test_progress_counts_each_pixel_once(strip_rows: int, channels: tuple[int, ...]) -> None:
+    image = half_and_half(20, 37, *channels)
+    rows = image.reshape(20, 37, -1)
+    encoder = StripEncoder(engine(), 37, rows.shape[2])
+    decoder = StripDecoder(engine(), 37, rows.shape[2])
+    for top in range(0, 20, strip_rows):
+        strip = rows[top : top + strip_rows]
+        told: list[int] = []
+        payload = encoder.encode(strip, told.append)
+        assert sum(told) == len(strip) * 37
+        told.clear()
+        decoder.decode(payload, len(strip), told.append)
+        assert sum(told) == len(strip) * 37
+        assert min(told) >= 0
