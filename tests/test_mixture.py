@@ -173,6 +173,42 @@ def integer_bits(parameters: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
     return torch.stack(found, -1)
 
 
+def logistic(x: float) -> float:
+    return 1 / (1 + math.exp(-x)) if x > -500 else 0.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    mean=st.floats(-1, 1),
+    scale=st.floats(-1, 4),
+    slopes=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
+    centre=st.tuples(*[st.integers(40, 215)] * 3),
+    residuals=st.tuples(*[st.integers(-20, 20)] * 3),
+)
+def test_one_logistic_is_its_definition(
+    mean: float,
+    scale: float,
+    slopes: tuple[float, float],
+    centre: tuple[int, int, int],
+    residuals: tuple[int, int, int],
+) -> None:
+    parameters = torch.tensor([[[0.3, mean, scale, *slopes]] * 3], dtype=torch.float64)
+    samples = torch.tensor([centre]) + torch.tensor([residuals])
+    found = bits_of_samples(parameters, samples, torch.tensor([centre]))[0].tolist()
+
+    levels = 2.0 ** min(max(2 * scale, -3.5), 6.375)
+    for channel in range(3):
+        seen = sum(slopes[c] * residuals[c] for c in range(channel))
+        middle = centre[channel] + 16 * mean + seen
+        below, above, low, high = (
+            logistic((edge - middle) / levels)
+            for edge in (samples[0, channel] - 0.5, samples[0, channel] + 0.5, -0.5, 255.5)
+        )
+        floor = 2.0**-20
+        chance = (above - below + floor) / (high - low + 256 * floor)
+        assert found[channel] == pytest.approx(-math.log2(chance), abs=1e-3)
+
+
 def bits_of_all_levels(parameters: Tensor, samples: Tensor, centre: Tensor, channel: int) -> Tensor:
     """Bits of the 256 levels of ``channel``, given the ``samples`` of the others: [256, n]."""
     candidates = samples.expand(256, *samples.shape).clone()
