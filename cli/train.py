@@ -229,7 +229,7 @@ def _finish(
     from pixelcodec.evaluation import held_out_bpsp
     from pixelcodec.models import zoo
 
-    with errors_about(output):
+    with errors_about(output), _explained(output):
         run.network.quantise(False)
         float_bpsp = run.validate()
         network = run.network.cpu().integer_network()

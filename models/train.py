@@ -123,8 +123,8 @@ class Run:
             ValueError: the checkpoint is of another network.
         """
         self.plan, self.folder = plan, folder
-        self.rank, self.processes = _join_processes()
-        self.device = torch.device(device)
+        self.rank, self.processes = _join_processes(device)
+        self.device = _own_device(device)
         torch.manual_seed(plan.seed)
         self.network = PixelCNN(plan.config).to(self.device)
         self.optimiser = torch.optim.Adam(
@@ -254,7 +254,6 @@ class Run:
         self.network.load_state_dict(_below("network.", tensors))
         for i, parameter in enumerate(self.network.parameters()):
             self.optimiser.state[parameter] = _below(f"optimiser.{i}.", tensors)
-            self.optimiser.state[parameter]["step"] = tensors[f"optimiser.{i}.step"].cpu()
         self.step, self.seconds = about["step"], about["seconds"]
         self._recent, self._recent_steps = about.get("recent", (0.0, 0))
 
@@ -291,13 +290,22 @@ def _counted(gray: Tensor) -> Tensor:
     return counted
 
 
-def _join_processes() -> tuple[int, int]:
+def _own_device(device: str) -> torch.device:
+    """This process's device: each of those that ``torchrun`` starts on a machine takes a GPU."""
+    if device != "cuda":
+        return torch.device(device)
+    own = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(own)
+    return own
+
+
+def _join_processes(device: str) -> tuple[int, int]:
     """Rank and count of processes, as ``torchrun`` set them."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1:
         return 0, 1
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     return torch.distributed.get_rank(), processes
 
 

@@ -143,7 +143,9 @@ def check_length(payload: bytes, samples: int) -> None:
 
 
 _STATE_BITS = 64
-_FEWEST_BITS = -len(STRIDES) * math.log2(1 - (BRANCHES + 1) / 2**PRECISION)
+# What the other branches of a choice have at least: FLOOR for each level of theirs, of a total
+# below 2**28.9, and 1; and 1 for each dummy.
+_FEWEST_BITS = -math.log2(1 - 527 / 2**PRECISION) - math.log2(1 - 47 / 2**PRECISION)
 
 
 class StripDecoder:
