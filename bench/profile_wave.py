@@ -2,44 +2,37 @@
 
     python bench/profile_wave.py photo-m examples/kodim23.png
 
-What decoding calls (the canvas, the network, the back end of its products, the distributions, the
-coder) is wrapped in a stopwatch that always runs for exactly one stage. The stopwatch itself takes
-time: the last line compares with decoding as it is.
+What decoding calls (the program, its canvas, the back end of its products, the range decoder) is
+wrapped in a stopwatch that always runs for exactly one stage. The stopwatch itself takes time: the
+last line compares with decoding as it is.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import click
 import numpy as np
 import torch
-from torch import Tensor
 
-from pixelcodec import api, coder, exact
-from pixelcodec.engine import Engine, Samples, StripDecoder, StripEncoder
+from pixelcodec import api, coder
+from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.images import read_image
 from pixelcodec.models import zoo
-from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.pixelcnn import IntegerPixelCNN
+from pixelcodec.models.program import Conditionals, Program
 from pixelcodec.schedule import Canvas, waves
 
-TRUNK_PRODUCTS = "trunk: matrix products"
-TRUNK_TAPS = "trunk: store activations, gather taps"
-TRUNK_REST = "trunk: requantise, ReLU, add"
-HEAD_PRODUCTS = "heads: matrix products"
-HEAD_REST = "heads: requantise, ReLU, show residuals"
-CONTEXT = "context: gather, centre"
-MIXTURES = "mixtures from parameters"
-CUMULATIVE = "cumulative distributions"
-CODER = "frequencies, range decoder"
-REST = "waves, samples in and out"
-STAGES = (
-    *(CONTEXT, TRUNK_PRODUCTS, TRUNK_TAPS, TRUNK_REST, HEAD_PRODUCTS, HEAD_REST),
-    *(MIXTURES, CUMULATIVE, CODER, REST),
-)
+PRODUCTS = "matrix products"
+CANVAS = "canvas: store activations, gather taps"
+LOOK = "the rest of looking: context, trunk"
+DISTRIBUTION = "the rest of distributions: heads, parameters"
+REVEAL = "samples to later channels and pixels"
+DECODER = "cumulative distributions, frequencies, range decoder"
+REST = "waves, samples out"
+STAGES = (PRODUCTS, CANVAS, LOOK, DISTRIBUTION, REVEAL, DECODER, REST)
 
 
 class Stopwatch:
@@ -52,132 +45,68 @@ class Stopwatch:
     def reset(self) -> None:
         """Forget all, and run for :data:`REST`."""
         self.seconds = dict.fromkeys(STAGES, 0.0)
-        self.stage, self._since = REST, time.perf_counter()
-        self._before: list[str] = []
+        self._stage, self._since = REST, time.perf_counter()
 
     def stop(self) -> dict[str, float]:
         """Book the time until now: the seconds of each stage."""
         self._switch(REST)
         return self.seconds
 
-    def during(self, stage: str) -> "Stopwatch":
-        """Run for ``stage`` (``with`` this), then go on with the stage before."""
-        self._before.append(self.stage)
-        self._switch(stage)
-        return self
+    def timed(self, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """``call``, during which the stopwatch runs for ``stage``."""
 
-    def __enter__(self) -> None:
-        pass
+        def timed_call(*arguments: Any, **options: Any) -> Any:
+            before = self._stage
+            self._switch(stage)
+            try:
+                return call(*arguments, **options)
+            finally:
+                self._switch(before)
 
-    def __exit__(self, *_: object) -> None:
-        self._switch(self._before.pop())
+        return timed_call
 
     def _switch(self, stage: str) -> None:
         if self._on_gpu:  # else the time of a stage falls to the next one that waits
             torch.cuda.synchronize()
         now = time.perf_counter()
-        self.seconds[self.stage] += now - self._since
-        self.stage, self._since = stage, now
+        self.seconds[self._stage] += now - self._since
+        self._stage, self._since = stage, now
 
 
-class Wrapper:
-    """Something that decoding calls, some of its methods timed; the others are its own."""
+class TimedConditionals:
+    """Those of the pixels in hand."""
 
-    def __init__(self, wrapped: Any, watch: Stopwatch) -> None:
-        self._wrapped, self._watch = wrapped, watch
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._wrapped, name)
+    def __init__(self, conditionals: Conditionals, watch: Stopwatch) -> None:
+        self.distribution = watch.timed(DISTRIBUTION, conditionals.distribution)
+        self.reveal = watch.timed(REVEAL, conditionals.reveal)
 
 
-class TimedCanvas(Wrapper):
-    """A :class:`Canvas`."""
-
-    def neighbourhoods(self, plane: str, values: Tensor) -> Tensor:
-        with self._watch.during(TRUNK_TAPS):
-            return self._wrapped.neighbourhoods(plane, values)
-
-
-class TimedBackend(Wrapper):
-    """An :class:`exact.Backend`."""
-
-    def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:
-        in_trunk = self._watch.stage == TRUNK_REST
-        with self._watch.during(TRUNK_PRODUCTS if in_trunk else HEAD_PRODUCTS):
-            return self._wrapped.matmul(activations, prepared)
+@contextmanager
+def timed(engine: Engine, watch: Stopwatch) -> Iterator[None]:
+    """Have the parts of decoding timed."""
+    program, backend = engine.program, engine.arithmetic.backend
+    look = watch.timed(LOOK, program.look)
+    with (
+        mock.patch.object(program, "look", lambda canvas: TimedConditionals(look(canvas), watch)),
+        mock.patch.object(program, "remember", watch.timed(REVEAL, program.remember)),
+        mock.patch.object(backend, "matmul", watch.timed(PRODUCTS, backend.matmul)),
+        _timed_methods(Canvas, ("store", "taps"), CANVAS, watch),
+        _timed_methods(coder.StripDecoder, ("decode",), DECODER, watch),
+    ):
+        yield
 
 
-class TimedMixture(Wrapper):
-    """A :class:`coder.Distribution`."""
-
-    def cumulative(self, edges: Any) -> Any:
-        with self._watch.during(CUMULATIVE):
-            return self._wrapped.cumulative(edges)
-
-
-class TimedStrip(Wrapper):
-    """A :class:`coder.StripDecoder`."""
-
-    def decode(self, distribution: coder.Distribution, count: int) -> Any:
-        with self._watch.during(CODER):
-            return self._wrapped.decode(distribution, count)
+@contextmanager
+def _timed_methods(
+    kind: type, names: tuple[str, ...], stage: str, watch: Stopwatch
+) -> Iterator[None]:
+    methods = {name: watch.timed(stage, getattr(kind, name)) for name in names}
+    with mock.patch.multiple(kind, **cast(dict[str, Any], methods)):
+        yield
 
 
-class TimedProgram(Wrapper):
-    """An :class:`IntegerPixelCNN`."""
-
-    def trunk(self, features: Tensor, canvas: Canvas) -> Tensor:
-        with self._watch.during(TRUNK_REST):
-            return self._wrapped.trunk(features, canvas)
-
-    def parameters(self, seen: Tensor, channel: int) -> Tensor:
-        with self._watch.during(HEAD_REST):
-            return self._wrapped.parameters(seen, channel)
-
-    def show(self, *arguments: Any) -> None:
-        with self._watch.during(HEAD_REST):
-            self._wrapped.show(*arguments)
-
-    def mixture(self, *arguments: Any) -> TimedMixture:
-        with self._watch.during(MIXTURES):
-            return TimedMixture(self._wrapped.mixture(*arguments), self._watch)
-
-
-@dataclass
-class TimedEngine:
-    """An :class:`Engine` whose parts are timed."""
-
-    device: torch.device
-    program: TimedProgram
-
-    @classmethod
-    def of(cls, network: IntegerNetwork, backend: str | None, watch: Stopwatch, device: str) -> Any:
-        arithmetic = exact.Arithmetic(torch.device(device), backend)
-        arithmetic.backend = cast(exact.Backend, TimedBackend(arithmetic.backend, watch))
-        program = TimedProgram(IntegerPixelCNN(network, arithmetic), watch)
-        return cls(torch.device(device), program)
-
-
-class TimedDecoder(StripDecoder):
-    """A decoder that hands out timed parts."""
-
-    def __init__(self, engine: Engine, width: int, channels: int, watch: Stopwatch) -> None:
-        super().__init__(engine, width, channels)
-        self._watch = watch
-
-    def _look(self, canvas: Canvas) -> tuple[Any, Tensor]:
-        with self._watch.during(CONTEXT):
-            return super()._look(canvas)
-
-    def _wave(self, canvas: Canvas, strip: coder.StripDecoder, count: int) -> Samples:
-        timed_canvas = cast(Canvas, TimedCanvas(canvas, self._watch))
-        return super()._wave(
-            timed_canvas, cast(coder.StripDecoder, TimedStrip(strip, self._watch)), count
-        )
-
-
-def best(repeats: int, work: Callable[[], float]) -> float:
-    return min(work() for _ in range(repeats))
+def wave_sizes(program: Program, rows: int, width: int) -> list[int]:
+    return [wave.end - wave.first for wave in waves(rows, width, program.slope)]
 
 
 @click.command()
@@ -195,32 +124,31 @@ def main(
     pixels = read_image(image)
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width, -1)
-    network = zoo.load(model)
-    plain = api.make_engine(network, backend, device)
-    payload = StripEncoder(plain, width, rows.shape[2]).encode(rows, lambda done: None)
+    engine = api.make_engine(zoo.load(model), backend, device)
+    payload = StripEncoder(engine, width, rows.shape[2]).encode(rows, lambda done: None)
+    watch = Stopwatch(engine.device)
 
-    def decode(decoder: StripDecoder) -> float:
+    def decode() -> float:
+        watch.reset()
         start = time.perf_counter()
+        decoder = StripDecoder(engine, width, rows.shape[2])
         decoded = decoder.decode(payload, height, lambda done: None)
         seconds = time.perf_counter() - start
         assert np.array_equal(decoded, rows)
         return seconds
 
-    watch = Stopwatch(plain.device)
-    timed = TimedEngine.of(network, backend, watch, device)
-    decode(TimedDecoder(timed, width, rows.shape[2], watch))  # warms up
-    undisturbed = best(repeats, lambda: decode(StripDecoder(plain, width, rows.shape[2])))
+    undisturbed = min(decode() for _ in range(repeats))
     runs = []
-    for _ in range(repeats):
-        watch.reset()
-        decode(TimedDecoder(timed, width, rows.shape[2], watch))
-        runs.append(watch.stop())
+    with timed(engine, watch):
+        for _ in range(repeats):
+            decode()
+            runs.append(watch.stop())
     seconds = min(runs, key=lambda run: sum(run.values()))
 
-    sizes = [wave.end - wave.first for wave in waves(height, width, plain.program.slope)]
+    sizes = wave_sizes(engine.program, height, width)
     click.echo(
         f"{Path(model).stem} on {image.name}, {width}x{height}: {len(sizes):,} waves of "
-        f"{sum(sizes) / len(sizes):.0f} pixels; {device}, {plain.arithmetic.backend.name}, "
+        f"{sum(sizes) / len(sizes):.0f} pixels; {device}, {engine.arithmetic.backend.name}, "
         f"{threads} thread{'s' * (threads > 1)}, torch {torch.__version__}; best of {repeats}\n"
     )
     click.echo("| stage | µs a wave | share |\n|---|---:|---:|")

@@ -26,9 +26,15 @@ from pixelcodec.cli.tables import bits_per_sample
 @model_option
 @click.option(
     "--strip-rows",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 65535),
     metavar="N",
     help="Rows a strip, the unit of memory and of streaming.",
+)
+@click.option(
+    "--tile",
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Side of tiles that are coded independently, side by side; 0: none. For mosaics.",
 )
 @compute_options
 @force_option
@@ -39,11 +45,15 @@ def encode(
     output: Path | None,
     model: str,
     strip_rows: int | None,
+    tile: int | None,
     force: bool,
     quiet: bool,
     **compute: Unpack[Compute],
 ) -> None:
-    """Compress IMAGE, 8-bit RGB or gray, without loss."""
+    """Compress IMAGE, 8-bit RGB or gray, without loss.
+
+    A bilevel image needs a model that was trained for such images.
+    """
     from pixelcodec import api
     from pixelcodec.images import read_image
 
@@ -55,7 +65,12 @@ def encode(
     with errors_about(output), atomic_output(output, force=force) as stream:
         with errors_about(image), progress_bar(image.name, quiet=quiet) as progress:
             data = api.encode(
-                pixels, model=model, strip_rows=strip_rows, progress=progress, **compute
+                pixels,
+                model=model,
+                strip_rows=strip_rows,
+                tile=tile,
+                progress=progress,
+                **compute,
             )
         stream.write(data)
     if not quiet:

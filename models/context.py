@@ -14,8 +14,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from pixelcodec.compiled import compiled
+from pixelcodec.errors import ModelError
+from pixelcodec.models.program import Block
 
 CHANNELS = 3
 
@@ -58,6 +62,18 @@ def companding_table() -> npt.NDArray[np.int8]:
     return table.astype(np.int8)
 
 
+def check_table(table: Tensor) -> None:
+    """Refuse what is not a companding table.
+
+    Raises:
+        ModelError: it is not int8 [1024] within -127..127 with a 0 at :data:`ZERO_DIFFERENCE`.
+    """
+    if table.dtype != torch.int8 or table.shape != (1024,):
+        raise ModelError("a companding table must be 1024 int8 numbers")
+    if int(table.min()) < -127 or int(table[ZERO_DIFFERENCE]) != 0:
+        raise ModelError("a companding table must be within -127..127, and 0 for a difference of 0")
+
+
 @dataclass(frozen=True)
 class Context:
     """The network's view of n pixels.
@@ -72,34 +88,15 @@ class Context:
     features: npt.NDArray[np.int8]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Where the pixels in hand lie in skewed storage (see :mod:`pixelcodec.schedule`).
-
-    Attributes:
-        row: of the topmost pixel.
-        column: of the leftmost pixels; the same in every row, as storage is skewed.
-        rows: count.
-        span: pixels in each row.
-        slope: of the storage: the pixel above lies ``slope`` columns to the left.
-    """
-
-    row: int
-    column: int
-    rows: int
-    span: int
-    slope: int
-
-
 def centred_context(storage: Integers, block: Block, table: Integers) -> Context:
-    """The context of the pixels of ``block``, row by row.
+    """The context of the pixels of ``block``, image by image and row by row.
 
     Args:
-        storage: int16 [rows, columns, 3], samples 0..255 or :data:`OUTSIDE`.
+        storage: int16 [images, rows, columns, 3], samples 0..255 or :data:`OUTSIDE`.
         block: the pixels; all their neighbours lie in ``storage``.
         table: int8 [1024] as :func:`companding_table` gives it.
     """
-    count = block.rows * block.span
+    count = len(storage) * block.rows * block.span
     centre = np.empty((count, CHANNELS), np.int16)
     features = np.empty((count, FEATURES), np.int8)
     shifts = np.empty_like(TAPS)
@@ -128,20 +125,21 @@ def _gather(
 ) -> None:
     taps = len(shifts)
     pixel = 0
-    for row in range(first_row, first_row + rows):
-        for column in range(first_column, first_column + span):
-            for c in range(3):
-                west = storage[row + shifts[_W, 0], column + shifts[_W, 1], c]
-                north = storage[row + shifts[_N, 0], column + shifts[_N, 1], c]
-                north_west = storage[row + shifts[_NW, 0], column + shifts[_NW, 1], c]
-                low, high = min(west, north), max(west, north)
-                middle = max(low, min(high, west + north - north_west)) & 255
-                centre[pixel, c] = middle
-                features[pixel, 3 * taps + c] = max(middle - 128, -127)
-                for tap in range(taps):
-                    sample = storage[row + shifts[tap, 0], column + shifts[tap, 1], c]
-                    features[pixel, 3 * tap + c] = table[255 + sample - middle]
-            pixel += 1
+    for image in storage:
+        for row in range(first_row, first_row + rows):
+            for column in range(first_column, first_column + span):
+                for c in range(3):
+                    west = image[row + shifts[_W, 0], column + shifts[_W, 1], c]
+                    north = image[row + shifts[_N, 0], column + shifts[_N, 1], c]
+                    north_west = image[row + shifts[_NW, 0], column + shifts[_NW, 1], c]
+                    low, high = min(west, north), max(west, north)
+                    middle = max(low, min(high, west + north - north_west)) & 255
+                    centre[pixel, c] = middle
+                    features[pixel, 3 * taps + c] = max(middle - 128, -127)
+                    for tap in range(taps):
+                        sample = image[row + shifts[tap, 0], column + shifts[tap, 1], c]
+                        features[pixel, 3 * tap + c] = table[255 + sample - middle]
+                pixel += 1
 
 
 def context_of_images(samples: npt.NDArray[np.uint8], table: Integers) -> Context:
@@ -154,15 +152,8 @@ def context_of_images(samples: npt.NDArray[np.uint8], table: Integers) -> Contex
     Returns:
         Of ``images * height * width`` pixels, image by image and row by row.
     """
-    height, width = samples.shape[1:3]
-    size = (ROWS_ABOVE + height, width + 2 * COLUMNS_AROUND, CHANNELS)
+    count, height, width = samples.shape[:3]
+    size = (count, ROWS_ABOVE + height, width + 2 * COLUMNS_AROUND, CHANNELS)
     storage = np.full(size, OUTSIDE, np.int16)
-    block = Block(ROWS_ABOVE, COLUMNS_AROUND, height, width, slope=0)
-    parts = []
-    for image in samples:
-        storage[ROWS_ABOVE:, COLUMNS_AROUND : COLUMNS_AROUND + width] = image
-        parts.append(centred_context(storage, block, table))
-    return Context(
-        np.concatenate([part.centre for part in parts]),
-        np.concatenate([part.features for part in parts]),
-    )
+    storage[:, ROWS_ABOVE:, COLUMNS_AROUND : COLUMNS_AROUND + width] = samples
+    return centred_context(storage, Block(ROWS_ABOVE, COLUMNS_AROUND, height, width, 0), table)

@@ -101,7 +101,7 @@ class MaskedConv2d(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:  # noqa: D102
         weight = self.masked_weight().to(values.dtype, memory_format=torch.channels_last)
-        padding = self.weight.shape[-1] // 2
+        padding = (self.weight.shape[-2] // 2, self.weight.shape[-1] // 2)
         return nn.functional.conv2d(values, weight, self.bias.to(values.dtype), padding=padding)
 
 

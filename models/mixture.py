@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from pixelcodec.compiled import compiled
+from pixelcodec.errors import ModelError
 
 MOST_COMPONENTS = 7
 """The mass of a mixture, at most 1024 * 65535 a component, must stay below 2**28.9."""
@@ -129,6 +130,29 @@ def integer_tables() -> dict[str, Tensor]:
     return {name: torch.from_numpy(table.astype(np.int32)) for name, table in tables.items()}
 
 
+_TABLE_LENGTHS = {"sigmoid": 4096, "inverse_scale": SCALES, "exp": 256}
+
+
+def check_tables(tables: Mapping[str, Tensor]) -> None:
+    """Refuse tables by which masses could overflow or fall.
+
+    Raises:
+        ModelError: ``sigmoid`` does not rise within 32768..65535, an inverse scale is not
+            within 1..2**20, or ``exp`` does not fall from 1024 to 0 or more.
+    """
+    for name, length in _TABLE_LENGTHS.items():
+        table = tables.get(name)
+        if table is None or table.dtype != torch.int32 or table.shape != (length,):
+            raise ModelError(f"the table {name} of a mixture must be {length} int32 numbers")
+    sigmoid, inverse, exp = (tables[name].to(torch.int64) for name in _TABLE_LENGTHS)
+    if sigmoid[0] < 32768 or sigmoid[-1] > 65535 or bool((sigmoid.diff() < 0).any()):
+        raise ModelError("the table sigmoid of a mixture must rise within 32768..65535")
+    if int(inverse.min()) < 1 or int(inverse.max()) > 2**20:
+        raise ModelError("the table inverse_scale of a mixture must be within 1..2**20")
+    if exp[0] != 1024 or exp[-1] < 0 or bool((exp.diff() > 0).any()):
+        raise ModelError("the table exp of a mixture must fall from 1024 to 0 or more")
+
+
 @dataclass(frozen=True)
 class Mixture:
     """Integer mixtures of n samples, ready to be evaluated.
@@ -142,6 +166,10 @@ class Mixture:
     rows: Integers
     weights: Integers
     logistic: Integers
+
+    def __len__(self) -> int:
+        """Count of samples."""
+        return len(self.rows)
 
     def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
         """Cumulative distribution below each edge, not normalised.

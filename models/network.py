@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixelcodec.errors import ModelError
+
 ID_BYTES = 8
 
 
@@ -80,6 +82,31 @@ class IntegerNetwork:
             for part in ("weight", "bias", "shift"):
                 found[f"layers.{name}.{part}"] = getattr(layer, part)
         return found
+
+    def check_like(self, template: "IntegerNetwork") -> None:
+        """Refuse a network whose layers and tables are not those of ``template``, in shape.
+
+        Raises:
+            ModelError: a tensor is missing, unknown, or of another shape or type.
+        """
+        found, needed = (
+            {
+                name: (tuple(tensor.shape), tensor.dtype)
+                for name, tensor in network.tensors().items()
+            }
+            for network in (self, template)
+        )
+        for name in sorted(found.keys() | needed.keys()):
+            if found.get(name) != needed.get(name):
+                raise ModelError(
+                    f"a network of {self.architecture} whose {name} is {found.get(name)}; "
+                    f"its configuration needs {needed.get(name)}"
+                )
+
+    def _shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {
+            name: (tuple(tensor.shape), tensor.dtype) for name, tensor in self.tensors().items()
+        }
 
     @classmethod
     def from_tensors(

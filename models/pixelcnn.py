@@ -1,357 +1,114 @@
-"""The production network: a masked convolutional network that decodes by wavefronts of slope 2.
+"""PixelCNN, as in "Pixel Recurrent Neural Networks", van den Oord et al. 2016, section 3.5.
 
-A PixelCNN ("Pixel Recurrent Neural Networks", van den Oord et al. 2016, section 3.5) with residual
-blocks (its figure 5) whose masks never look further right than ``2*dy - 1`` columns in ``dy`` rows
-above, so that all pixels of equal ``x + 2*y`` can be decoded at once (its skew, section 3.3)::
+Its layer is the residual block of the paper's figure 5, left; the frame around it is
+:mod:`pixelcodec.models.paper`::
 
-    22 neighbours, centred on their median prediction, companded ---- 69 features
-      | 1x1
-    stream ------------------------------+
-      | ReLU, masked 3x3 (W, NW, N, NE   |  x blocks
-      | and the pixel), ReLU, 1x1        |
-    stream <--------------- + -----------+
-      | ReLU
-      +--> R: 1x1, ReLU, 1x1 -> mixture of logistics
-      +--> G: the same, from R's residual too
-      +--> B: the same, from R's and G's residuals too
+    seen, 2h -> 1x1 -> h -> ReLU -> 3x3 -> h -> ReLU -> 1x1 -> 2h    (all mask B)
 
-:class:`PixelCNN` is the float network that trains, :class:`IntegerPixelCNN` the program that
-codes; :meth:`PixelCNN.integer_network` leads from one to the other.
+:class:`PixelCNN` is the float network that trains, :class:`IntegerPixelCNN` the program that codes.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
-from typing import Protocol, cast
+from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pixelcodec.errors import ModelError
-from pixelcodec.models import context, mixture
-from pixelcodec.models.layers import (
-    ACTIVATION_BITS,
-    STREAM_BITS,
-    MaskedConv2d,
-    mask_b,
+from pixelcodec.models.grouped import (
+    GroupedConv2d,
+    Seen,
+    causal_runs,
+    group_slices,
+    make_ready,
     pointwise,
-    relu,
 )
+from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, relu
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
-from pixelcodec.models.quantise import integer_layer, select_inputs
+from pixelcodec.models.paper import (
+    IntegerLayerProgram,
+    Layer,
+    LayerRun,
+    PaperConfig,
+    PaperNetwork,
+    PaperProgram,
+    template_of,
+)
+from pixelcodec.models.program import Arithmetic, Canvas, Plane
 
-ARCHITECTURE = "wavefront-pixelcnn-1"
-CHANNELS = context.CHANNELS
-SEEN = CHANNELS - 1
-"""Inputs of a head for the residuals of R and G; those it must not see have weights of zero."""
+ARCHITECTURE = "pixelcnn-1"
+KERNEL = (3, 3)
 
 
-@dataclass(frozen=True)
-class Config:
-    """Hyperparameters.
+class Bottleneck(Layer):
+    """The residual block without the residual connection."""
 
-    Attributes:
-        width: channels of the stream.
-        hidden: channels inside a block.
-        blocks: count of residual blocks.
-        head: hidden units of each channel's head.
-        components: logistics in each mixture, 1 to 7.
+    def __init__(self, config: PaperConfig) -> None:
+        """Make a layer with random weights."""
+        super().__init__()
+        hidden, groups = config.hidden, config.channels
+        self.reduce = pointwise(config.stream, hidden, groups)
+        self.spatial = GroupedConv2d("B", KERNEL, hidden, hidden, groups)
+        self.expand = pointwise(hidden, config.stream, groups, gain=0.5)
 
-    Raises:
-        ModelError: a value is out of its range: a layer has at most 1024 inputs, and the mass of
-            a mixture of more than 7 components could pass what coding is exact for.
-    """
+    def forward(self, seen: Tensor) -> Tensor:  # noqa: D102
+        quantised = self.reduce.quantised
+        hidden = self.spatial(relu(self.reduce(seen), quantised))
+        change: Tensor = self.expand(relu(hidden, quantised))
+        return change
 
-    width: int = 64
-    hidden: int = 64
-    blocks: int = 4
-    head: int = 32
-    components: int = 5
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be exact."""
-        ranges = {
-            "width": (1, 204),
-            "hidden": (1, 1024),
-            "blocks": (0, 256),
-            "head": (1, 1024),
-            "components": (1, mixture.MOST_COMPONENTS),
+    def integer_layers(self, name: str, offset: float) -> dict[str, IntegerLayer]:  # noqa: D102
+        return {
+            **self.reduce.integer_layers(f"{name}.reduce", ACTIVATION_BITS),
+            **self.spatial.integer_layers(f"{name}.spatial", ACTIVATION_BITS),
+            **self.expand.integer_layers(f"{name}.expand", STREAM_BITS, offset),
         }
-        for name, (least, most) in ranges.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and least <= value <= most):
-                raise ModelError(f"a network of {name} {value!r}; it must be in {least}..{most}")
 
 
-class PixelCNN(nn.Module):
+class PixelCNN(PaperNetwork):
     """The float network."""
 
-    def __init__(self, config: Config) -> None:
+    architecture = ARCHITECTURE
+
+    def __init__(self, config: PaperConfig) -> None:
         """Make a network with random weights."""
-        super().__init__()
-        self.config = config
-        self.input = pointwise(context.FEATURES, config.width)
-        self.spatial = nn.ModuleList(
-            MaskedConv2d(config.width, config.hidden, _slope_2_mask()) for _ in range(config.blocks)
+        super().__init__(config, lambda: Bottleneck(config))
+
+
+class BottleneckProgram(IntegerLayerProgram):
+    """:class:`Bottleneck` in integers."""
+
+    def __init__(
+        self, layers: Mapping[str, IntegerLayer], arithmetic: Arithmetic, name: str, groups: int
+    ) -> None:
+        """Make the layer ``name`` ready to run."""
+        self._reduce, self._spatial, self._expand = (
+            make_ready(layers, arithmetic, f"{name}.{part}", groups)
+            for part in ("reduce", "spatial", "expand")
         )
-        self.mix = nn.ModuleList(
-            pointwise(config.hidden, config.width, gain=0.5) for _ in range(config.blocks)
-        )
-        self.head = MaskedConv2d(config.width + SEEN, CHANNELS * config.head, _head_mask(config))
-        self.parameters_of = MaskedConv2d(
-            CHANNELS * config.head,
-            CHANNELS * mixture.parameters_of(config.components),
-            _parameter_mask(config),
-            gain=0.3,
-        )
-        _spread_components(self.parameters_of)
-        self._table = context.companding_table()
+        hidden = sum(layers[f"{name}.reduce.{group}"].weight.shape[1] for group in range(groups))
+        self._name, self._slices = name, group_slices(hidden, groups)
+        self._hidden, self._groups, self._device = hidden, groups, arithmetic.device
+        self.planes = {name: Plane(hidden, torch.int8, 0, causal_runs(KERNEL))}
 
-    def quantise(self, quantised: bool = True) -> None:
-        """Switch rounding of weights and activations on or off (quantisation-aware training)."""
-        for layer in self.modules():
-            if isinstance(layer, MaskedConv2d):
-                layer.quantised = quantised
+    def look(self, canvas: Canvas) -> LayerRun:  # noqa: D102
+        after = Seen(canvas.count, self._hidden, self._groups, self._device)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """Bits of each sample of whole images.
+        def run(seen: Tensor, group: int) -> Tensor:
+            reduced = self._reduce[group].relu(seen)
+            canvas.store(self._name, reduced, self._slices[group].start)
+            hidden = self._spatial[group].relu(canvas.taps(self._name))
+            return self._expand[group](after.with_group(group, hidden))
 
-        Args:
-            samples: uint8 [images, height, width, 3], on the CPU.
-
-        Returns:
-            float32 [images, height, width, 3], bits.
-        """
-        device = self.input.weight.device
-        seen = context.context_of_images(samples.numpy(), self._table)
-        shape = samples.shape[:3]
-        centre = torch.from_numpy(seen.centre).view(samples.shape)
-        residuals = (samples - centre)[..., :SEEN].numpy()
-        companded = torch.from_numpy(self._table.take(residuals + context.ZERO_DIFFERENCE))
-        features = torch.from_numpy(seen.features).view(*shape, -1)
-        stream = self.trunk(_as_channels(features.to(device)))
-        parameters = self.heads(stream, _as_channels(companded.to(device)))
-        return mixture.bits_of_samples(parameters, samples.to(device), centre.to(device))
-
-    def trunk(self, features: Tensor) -> Tensor:
-        """[n, FEATURES, h, w] -> stream, [n, width, h, w]."""
-        stream: Tensor = self.input(features)
-        for spatial, mix in self._blocks():
-            inside = spatial(relu(stream, self.input.quantised))
-            stream = stream + mix(relu(inside, self.input.quantised))
-        return stream
-
-    def heads(self, stream: Tensor, companded: Tensor) -> Tensor:
-        """Stream and residuals of R and G [n, 2, h, w] -> float32 [n, h, w, 3, parameters]."""
-        quantised = self.input.quantised
-        features = torch.cat([relu(stream, quantised), companded], 1)
-        parameters = self.parameters_of(relu(self.head(features), quantised))
-        last: Tensor = parameters.permute(0, 2, 3, 1).float()
-        return last.view(*last.shape[:3], CHANNELS, -1)
-
-    def _blocks(self) -> Iterator[tuple[MaskedConv2d, MaskedConv2d]]:
-        for spatial, mix in zip(self.spatial, self.mix, strict=True):
-            yield cast(MaskedConv2d, spatial), cast(MaskedConv2d, mix)
-
-    def integer_network(self) -> IntegerNetwork:
-        """Round to the network that codes."""
-        config = self.config
-        half_activation = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)  # so that >> rounds
-        layers = {"input": integer_layer(self.input, STREAM_BITS, offset=half_activation)}
-        for i, (spatial, mix) in enumerate(self._blocks()):
-            layers[f"spatial.{i}"] = integer_layer(spatial, ACTIVATION_BITS)
-            layers[f"mix.{i}"] = integer_layer(mix, STREAM_BITS)
-        count = mixture.parameters_of(config.components)
-        for channel in range(CHANNELS):
-            own = slice(channel * config.head, (channel + 1) * config.head)
-            layers[f"head.{channel}"] = integer_layer(self.head, ACTIVATION_BITS, own)
-            unused = mixture.SLOPES - channel
-            outputs = slice(channel * count, (channel + 1) * count - unused)
-            bits, offset = mixture.fixed_point(config.components, channel)
-            layer = integer_layer(self.parameters_of, bits, outputs, offset)
-            layers[f"parameters.{channel}"] = select_inputs(layer, own)
-        tables = {"companding": torch.from_numpy(self._table), **mixture.integer_tables()}
-        return IntegerNetwork(ARCHITECTURE, asdict(config), layers, tables)
+        return run
 
 
-def _slope_2_mask() -> Tensor:
-    """Mask B, 3x3: its taps are W, the pixel, and NW, N, NE: at most one column right per row."""
-    return mask_b(3)
-
-
-def _head_mask(config: Config) -> Tensor:
-    """All of the stream for all heads; R's residual for G and B, G's residual for B."""
-    mask = torch.ones(CHANNELS, config.head, config.width + SEEN)
-    for channel in range(CHANNELS):
-        mask[channel, :, config.width + channel :] = 0
-    return mask.flatten(0, 1)[..., None, None]
-
-
-def _parameter_mask(config: Config) -> Tensor:
-    """Each head's parameters from its own hidden units."""
-    count = mixture.parameters_of(config.components)
-    mask = torch.zeros(CHANNELS, count, CHANNELS, config.head)
-    for channel in range(CHANNELS):
-        mask[channel, :, channel] = 1
-    return mask.flatten(2).flatten(0, 1)[..., None, None]
-
-
-def _spread_components(layer: MaskedConv2d) -> None:
-    """Start the mixture with different means and scales, as symmetric ones learn alike."""
-    with torch.no_grad():
-        bias = layer.bias.view(CHANNELS, -1)
-        count = (bias.shape[1] - mixture.SLOPES) // 3
-        bias[:, count : 2 * count] = torch.linspace(-0.5, 0.5, count)
-        bias[:, 2 * count : 3 * count] = torch.linspace(-0.5, 1.5, count)
-
-
-def _as_channels(features: Tensor) -> Tensor:
-    """Int8 [n, h, w, c] -> bfloat16 [n, c, h, w] in real units, laid out channels last."""
-    real: Tensor = features.to(torch.bfloat16) * 2.0**-ACTIVATION_BITS
-    return real.permute(0, 3, 1, 2)
-
-
-class Linear(Protocol):
-    """An integer layer that is ready to run (see :mod:`pixelcodec.exact`)."""
-
-    def __call__(self, activations: Tensor) -> Tensor:
-        """Int8 [pixels, inputs] -> int32 [pixels, outputs]."""
-
-    def relu(self, activations: Tensor) -> Tensor:
-        """The same, limited to 0..127: int8."""
-
-
-class Arithmetic(Protocol):
-    """Exact arithmetic on a device (see :mod:`pixelcodec.exact`)."""
-
-    def linear(self, layer: IntegerLayer) -> Linear:
-        """Make ``layer`` ready to run."""
-
-    def relu(self, values: Tensor, shift: int) -> Tensor:
-        """``values >> shift`` (int32), limited to 0..127: int8."""
-
-
-class Canvas(Protocol):
-    """Where activations of earlier pixels lie (see :mod:`pixelcodec.schedule`)."""
-
-    def neighbourhoods(self, plane: str, values: Tensor) -> Tensor:
-        """Store ``values`` [pixels, channels] of the pixels in hand, and give their taps."""
-
-
-@dataclass(frozen=True)
-class Plane:
-    """What a canvas must hold of one kind of activation.
-
-    Attributes:
-        channels: count.
-        dtype: of an element.
-        outside: value of pixels that are not in the image.
-        runs: the taps, ``(rows above, first column, last column)``, topmost row first.
-    """
-
-    channels: int
-    dtype: torch.dtype
-    outside: int
-    runs: tuple[tuple[int, int, int], ...]
-
-
-class IntegerPixelCNN:
-    """The program that codes: :class:`PixelCNN` in integers, on any set of pixels."""
-
-    slope = 2
+class IntegerPixelCNN(PaperProgram):
+    """The program that codes: :class:`PixelCNN` in integers."""
 
     def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic) -> None:
-        """Make ``network`` ready to run by ``arithmetic``."""
-        config = check(network)
-        layers = {name: arithmetic.linear(layer) for name, layer in network.layers.items()}
-        self._relu = arithmetic.relu
-        self._input = layers["input"]
-        self._blocks = [
-            (f"spatial.{i}", layers[f"spatial.{i}"], layers[f"mix.{i}"])
-            for i in range(config.blocks)
-        ]
-        self._heads = [
-            (layers[f"head.{channel}"], layers[f"parameters.{channel}"])
-            for channel in range(CHANNELS)
-        ]
-        self.companding = network.tables["companding"].numpy()
-        self.mixture = mixture.MixtureHead(network.tables, config.components)
-        taps = ((1, -1, 1), (0, -1, 0))
-        self.samples = Plane(CHANNELS, torch.int16, context.OUTSIDE, context.RUNS)
-        self.planes = {
-            name: Plane(config.width, torch.int8, 0, taps) for name, _, _ in self._blocks
-        }
+        """Make ``network`` ready to run by ``arithmetic``.
 
-    def trunk(self, features: Tensor, canvas: Canvas) -> Tensor:
-        """Run all that does not depend on the pixels' own samples.
-
-        Args:
-            features: int8 [pixels, FEATURES], the context.
-            canvas: with the activations of earlier pixels.
-
-        Returns:
-            What the heads see: int8 [pixels, width + SEEN], the residuals zero.
+        Raises:
+            ModelError: its integers are not those that its configuration needs.
         """
-        stream = self._input(features)
-        for plane, spatial, mix in self._blocks:
-            taps = canvas.neighbourhoods(plane, self._relu(stream, _STREAM_TO_ACTIVATION))
-            stream += mix(spatial.relu(taps))
-        return nn.functional.pad(self._relu(stream, _STREAM_TO_ACTIVATION), (0, SEEN))
-
-    def parameters(self, seen: Tensor, channel: int) -> Tensor:
-        """The mixture's parameters for ``channel``: int32 [pixels, parameters]."""
-        head, parameters = self._heads[channel]
-        return parameters(head.relu(seen))
-
-    def show(self, seen: Tensor, channel: int, residuals: npt.NDArray[np.int16]) -> None:
-        """Let the heads of later channels see ``residuals`` (int16 [pixels]) of ``channel``."""
-        companded = self.companding.take(residuals + context.ZERO_DIFFERENCE)
-        seen[:, channel - SEEN] = torch.from_numpy(companded)
-
-
-def check(network: IntegerNetwork) -> Config:
-    """Its hyperparameters, if ``network`` holds just the integers that they call for.
-
-    Raises:
-        ModelError: it is of another architecture, or a layer or table is missing or misshapen.
-    """
-    if network.architecture != ARCHITECTURE:
-        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
-    unknown = set(network.config) - {field.name for field in fields(Config)}
-    if unknown:
-        raise ModelError(f"parameters {sorted(unknown)} need a newer pixelcodec")
-    config = Config(**network.config)
-    shapes = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
-    if shapes != _layer_shapes(config):
-        raise ModelError(f"the layers of a network are not those of its configuration: {shapes}")
-    for name, layer in network.layers.items():
-        outputs = layer.weight.shape[1:]
-        if layer.bias.shape != outputs or layer.shift.shape != outputs:
-            raise ModelError(f"layer {name} has other counts of weights, biases and shifts")
-    tables = {name: (table.dtype, len(table)) for name, table in network.tables.items()}
-    if tables != _TABLES:
-        raise ModelError(f"the tables of a network are not those of its architecture: {tables}")
-    return config
-
-
-def _layer_shapes(config: Config) -> dict[str, tuple[int, int]]:
-    """Inputs and outputs of each layer."""
-    shapes = {"input": (context.FEATURES, config.width)}
-    for block in range(config.blocks):
-        shapes[f"spatial.{block}"] = (5 * config.width, config.hidden)
-        shapes[f"mix.{block}"] = (config.hidden, config.width)
-    for channel in range(CHANNELS):
-        shapes[f"head.{channel}"] = (config.width + SEEN, config.head)
-        shapes[f"parameters.{channel}"] = (config.head, 3 * config.components + channel)
-    return shapes
-
-
-_TABLES = {
-    "companding": (torch.int8, 1024),
-    "sigmoid": (torch.int32, 4096),
-    "inverse_scale": (torch.int32, mixture.SCALES),
-    "exp": (torch.int32, 256),
-}
-
-_STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS
+        template = template_of(PixelCNN, PaperConfig, network)
+        super().__init__(network, arithmetic, template, BottleneckProgram)

@@ -10,22 +10,25 @@ from pixelcodec.models.network import IntegerLayer
 def integer_layer(
     layer: MaskedConv2d,
     out_bits: float | Tensor,
-    outputs: slice = slice(None),
+    outputs: slice | Tensor = slice(None),
     offset: float | Tensor = 0.0,
+    taps: Tensor | None = None,
 ) -> IntegerLayer:
     """Round ``layer`` to integers.
 
     Args:
-        layer: a convolution of any kernel; its unmasked taps, in raster order, become inputs,
-            tap by tap, each with all channels.
+        layer: a convolution of any kernel; its taps, in raster order, become inputs, tap by tap,
+            each with all channels.
         out_bits: fractional bits of the outputs, of all or of each.
-        outputs: which of the layer's outputs to take.
+        outputs: which of the layer's outputs to take: a slice, or indices.
         offset: added to the outputs, in units of their last bit, beside the rounding half.
+        taps: indices of the taps to take; by default those that are not masked for all.
 
     Raises:
         ValueError: an output's weights are too large for ``out_bits`` (a negative shift).
     """
-    taps = layer.mask.amax((0, 1)).flatten().nonzero().flatten()
+    if taps is None:
+        taps = layer.mask.amax((0, 1)).flatten().nonzero().flatten()
     weight = (layer.weight * layer.mask).detach()[outputs]
     exponents = weight_exponents(weight)
     shift = exponents + ACTIVATION_BITS - out_bits

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +22,15 @@ from PIL import Image
 
 from pixelcodec import container
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
-from pixelcodec.errors import BackendError, FormatError, ModelError
+from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
-from pixelcodec.images import as_samples
+from pixelcodec.images import as_samples, bit_depth_of
 from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8, or bool where they are of one bit."""
+
 Progress = Callable[[int, int], None]
 """Called with the pixels done and the pixels in all."""
 
@@ -43,34 +46,38 @@ _STRIP_ROWS_MAX = 65535
 
 
 def encode(
-    image: npt.NDArray[np.uint8] | Image.Image,
+    image: Samples | Image.Image,
     *,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
     strip_rows: int | None = None,
+    tile: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress an image without loss.
 
     Args:
-        image: uint8 [height, width] (gray) or [height, width, 3] (RGB), or a Pillow image of
-            mode L or RGB. Metadata of a Pillow image is not kept.
+        image: uint8 [height, width] (gray) or [height, width, 3] (RGB), bool [height, width]
+            (bilevel, for models of such images), or a Pillow image of mode L, RGB or 1. Metadata
+            of a Pillow image is not kept.
         model: name of an installed model, or path of a ``.safetensors`` file.
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
         threads: CPU threads; one by default, as the pieces of work are too small for more.
         backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
         strip_rows: rows of a strip, 1..65535: the unit of memory, and of streaming. By default
             about a million pixels. Larger strips decode faster.
+        tile: side of square tiles that are coded independently, side by side: for models that
+            see small images alone, and for mosaics of images. By default what the model needs.
         progress: called with pixels done and pixels in all.
 
     Returns:
-        A ``.pxc`` file. Its bytes depend on image, model and ``strip_rows`` alone.
+        A ``.pxc`` file. Its bytes depend on image, model, ``strip_rows`` and ``tile`` alone.
 
     Raises:
         UnsupportedImageError: the image is of another kind.
-        ModelError: there is no such model, or it is damaged.
+        ModelError: there is no such model, it is damaged, or ``strip_rows`` does not fit its tiles.
         BackendError: the back end or device cannot be used.
     """
     stream = io.BytesIO()
@@ -82,6 +89,7 @@ def encode(
         threads=threads,
         backend=backend,
         strip_rows=strip_rows,
+        tile=tile,
         progress=progress,
     )
     return stream.getvalue()
@@ -110,7 +118,8 @@ def decode(
         progress: called with pixels done and pixels in all.
 
     Returns:
-        uint8 [height, width] (gray) or [height, width, 3] (RGB), the very samples encoded.
+        uint8 [height, width] (gray) or [height, width, 3] (RGB), or bool [height, width], the
+        very samples encoded.
 
     Raises:
         FormatError: the data is not a whole, undamaged ``.pxc`` file.
@@ -130,31 +139,48 @@ def decode(
 
 def encode_to(
     stream: container.Writable,
-    image: npt.NDArray[np.uint8] | Image.Image,
+    image: Samples | Image.Image,
     *,
     model: str = DEFAULT_MODEL,
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
     strip_rows: int | None = None,
+    tile: int | None = None,
     progress: Progress | None = None,
 ) -> None:
     """:func:`encode` into a binary stream, strip by strip; nothing is sought or read back."""
     samples = as_samples(image)
     height, width = samples.shape[:2]
-    rows = samples.reshape(height, width, -1)
+    if width > container.WIDTH_MAX:
+        raise UnsupportedImageError(
+            f"the image has {width} columns; the widest image has {container.WIDTH_MAX}"
+        )
+    rows = samples.reshape(height, width, -1).view(np.uint8)
     network = zoo.load(model)
-    header = container.Header(
-        width=width,
-        height=height,
-        channels=rows.shape[2],
-        bit_depth=8,
-        strip_rows=default_strip_rows(height, width) if strip_rows is None else strip_rows,
-        model_id=network.model_id,
-    )
-    count = _counter(progress, height * width)
-    with _threads(threads):
-        encoder = StripEncoder(make_engine(network, backend, device), width, header.channels)
+    count = pixel_counter(progress, height * width)
+    with cpu_threads(threads):
+        engine = make_engine(network, backend, device)
+        program = engine.program
+        check_bit_depth(samples, program.bit_depth, model)
+        side = program.tile if tile is None else tile
+        if side and strip_rows is not None and strip_rows % side:
+            raise ModelError(
+                f"strips of {strip_rows} rows cannot be cut into tiles of {side} x {side}; "
+                f"give a multiple of {side}, or none"
+            )
+        header = container.Header(
+            width=width,
+            height=height,
+            channels=rows.shape[2],
+            bit_depth=program.bit_depth,
+            strip_rows=default_strip_rows(height, width, side)
+            if strip_rows is None
+            else strip_rows,
+            model_id=network.model_id,
+            tile=side,
+        )
+        encoder = StripEncoder(engine, width, header.channels, tile=side)
         writer = container.Writer(stream, header)
         for top in range(0, height, header.strip_rows):
             writer.strip(encoder.encode(rows[top : top + header.strip_rows], count))
@@ -178,11 +204,13 @@ def decode_from(
     if pixels > max_pixels:
         raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
     network = _network_of(header, model)
-    count = _counter(progress, pixels)
+    count = pixel_counter(progress, pixels)
     strips = []
-    with _threads(threads):
+    with cpu_threads(threads):
         engine = make_engine(network, backend, device)
-        decoder = StripDecoder(engine, header.width, header.channels, header.restart)
+        if engine.program.bit_depth != header.bit_depth:
+            raise FormatError(f"the header says samples of {header.bit_depth} bits, the model not")
+        decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
         for index, payload in enumerate(reader):
             strips.append(decoder.decode(payload, header.strip_height(index), count))
     samples = np.concatenate(strips)
@@ -192,6 +220,7 @@ def decode_from(
             "the decoded samples do not have the checksum of the original "
             f"(stored {reader.samples_crc:08x}, computed {crc:08x})"
         )
+    samples = samples.view(np.bool_) if header.bit_depth == 1 else samples
     return samples[..., 0] if header.channels == 1 else samples
 
 
@@ -205,6 +234,7 @@ class FileInfo:
         channels: 1 (gray) or 3 (RGB).
         bit_depth: bits of a sample.
         strip_rows: rows of a strip.
+        tile: side of the tiles that strips are cut into, 0 where they are not.
         strips: bytes of each strip's payload.
         model_name: the model that wrote it; None when it is not installed.
         model_id: its identity, hexadecimal.
@@ -217,6 +247,7 @@ class FileInfo:
     channels: int
     bit_depth: int
     strip_rows: int
+    tile: int
     strips: tuple[int, ...]
     model_name: str | None
     model_id: str
@@ -245,6 +276,7 @@ def inspect(stream: container.Readable) -> FileInfo:
         channels=header.channels,
         bit_depth=header.bit_depth,
         strip_rows=header.strip_rows,
+        tile=header.tile,
         strips=strips,
         model_name=zoo.find(header.model_id),
         model_id=header.model_id.hex(),
@@ -253,9 +285,13 @@ def inspect(stream: container.Readable) -> FileInfo:
     )
 
 
-def default_strip_rows(height: int, width: int) -> int:
-    """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory."""
-    return min(height, max(1, STRIP_PIXELS // width), _STRIP_ROWS_MAX)
+def default_strip_rows(height: int, width: int, tile: int = 0) -> int:
+    """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory.
+
+    Of tiles a whole number of rows.
+    """
+    rows = min(height, max(1, STRIP_PIXELS // width), _STRIP_ROWS_MAX)
+    return max(1, rows // tile) * tile if tile else rows
 
 
 class _CountingReader:
@@ -308,6 +344,19 @@ def _network_of(header: container.Header, model: str | None) -> IntegerNetwork:
     return network
 
 
+def check_bit_depth(samples: Samples, bit_depth: int, model: str) -> None:
+    """Refuse an image for a ``model`` that codes samples of ``bit_depth``.
+
+    Raises:
+        UnsupportedImageError: its samples are of another.
+    """
+    if bit_depth_of(samples) != bit_depth:
+        raise UnsupportedImageError(
+            f"the image has samples of {bit_depth_of(samples)} bits; "
+            f"model {model} codes samples of {bit_depth}"
+        )
+
+
 def resolve_device(name: str) -> str:
     """The torch device that ``auto``, ``cpu`` or ``cuda`` means here.
 
@@ -324,7 +373,7 @@ def resolve_device(name: str) -> str:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def cpu_threads(count: int | None) -> Iterator[None]:
     """Run with ``count`` CPU threads, then as before.
 
     Threads that wait for work of microseconds spin. On a busy machine that costs a multiple of
@@ -338,7 +387,7 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+def pixel_counter(progress: Progress | None, total: int) -> Callable[[int], None]:
     """Turn counts of newly finished pixels into calls of ``progress``."""
     done = 0
 

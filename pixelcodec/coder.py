@@ -1,16 +1,17 @@
 """From cumulative distributions to range-coder words and back, by constriction.
 
-A sample is coded as nibbles, the high one first: a 16-way choice between 16 wide intervals of
-levels, then a 16-way choice inside the interval. Each choice has frequencies that sum to 2**24,
-all at least 1. The coder takes them as ``f - 1`` in float32 with ``perfect=False``: its internal
-scale is then exactly 1 and all its sums are whole numbers below 2**24, so nothing is rounded.
+A sample is coded as nibbles, the high one first: of 8 bits, a 16-way choice between 16 wide
+intervals of levels, then a 16-way choice inside the interval; of 1 bit, a single choice, whose
+other branches have next to no frequency. Each choice has frequencies that sum to 2**24, all at
+least 1. The coder takes them as ``f - 1`` in float32 with ``perfect=False``: its internal scale is
+then exactly 1 and all its sums are whole numbers below 2**24, so nothing is rounded.
 
 Each choice has a dummy branch of frequency 1 at either end. They let the encoder describe a
 choice by three numbers (what lies left of it, itself, what lies right) instead of sixteen.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any
 
 import constriction
 import numpy as np
@@ -18,12 +19,17 @@ import numpy.typing as npt
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import FormatError
+from pixelcodec.models.program import Distribution
 
 PRECISION = 24
 BRANCHES = 16
-STRIDES = (16, 1)
-"""Width in levels of a branch of each choice: 8 bits are two nibbles."""
-LEVELS = 256
+_STRIDES = {1: (1,), 8: (16, 1)}
+
+
+def strides(bit_depth: int) -> tuple[int, ...]:
+    """Width in levels of a branch of each choice that makes a sample of 1 or 8 bits."""
+    return _STRIDES[bit_depth]
+
 
 FLOOR = 64
 """Added to the mass of each level, so that nothing is impossible."""
@@ -35,38 +41,33 @@ Integers = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 
-class Distribution(Protocol):
-    """Distributions of n samples."""
-
-    def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
-        """Mass below ``edges`` (int32 [n, m], 0..256), never falling: int32 [n, m], < 2**28.9."""
-
-
-def describe(distribution: Distribution, samples: npt.NDArray[np.uint8]) -> Floats:
+def describe(
+    distribution: Distribution, samples: npt.NDArray[np.uint8], bit_depth: int = 8
+) -> Floats:
     """What the encoder needs to know of each choice.
 
     Args:
         distribution: of n samples.
         samples: uint8 [n].
+        bit_depth: of the samples, 1 or 8.
 
     Returns:
-        float32 [n, 2, 3], whole numbers: frequency left of the branch, of the branch, and right
-        of it, each minus 1.
+        float32 [n, choices, 3], whole numbers: frequency left of the branch, of the branch, and
+        right of it, each minus 1.
     """
-    edges = _edges_around(samples)
-    choices = np.empty((len(samples), len(STRIDES), 3), np.float32)
+    edges = _edges_around(samples, strides(bit_depth))
+    choices = np.empty((len(samples), len(strides(bit_depth)), 3), np.float32)
     _describe(edges, distribution.cumulative(edges), choices)
     return choices
 
 
-def _edges_around(samples: npt.NDArray[np.uint8]) -> Integers:
-    """Edges of all levels, of the high nibble's levels, and of the sample: int32 [n, 6]."""
-    edges = np.empty((len(samples), 6), np.int32)
-    edges[:, 0], edges[:, 1] = 0, LEVELS
-    edges[:, 2] = samples & -STRIDES[0] % LEVELS
-    edges[:, 3] = edges[:, 2] + STRIDES[0]
-    edges[:, 4] = samples
-    edges[:, 5] = edges[:, 4] + STRIDES[1]
+def _edges_around(samples: npt.NDArray[np.uint8], strides: tuple[int, ...]) -> Integers:
+    """Edges of all levels, then for each choice of the branch that is taken: int32 [n, 2 + 2 m]."""
+    edges = np.empty((len(samples), 2 + 2 * len(strides)), np.int32)
+    edges[:, 0], edges[:, 1] = 0, BRANCHES * strides[0]
+    for i, stride in enumerate(strides, 1):
+        edges[:, 2 * i] = samples & -stride % 256
+        edges[:, 2 * i + 1] = edges[:, 2 * i] + stride
     return edges
 
 
@@ -132,26 +133,30 @@ class StripEncoder:
         return words.astype("<u4").tobytes()
 
 
-def check_length(payload: bytes, samples: int) -> None:
+def check_length(payload: bytes, samples: int, bit_depth: int = 8) -> None:
     """Refuse a strip of ``samples`` that no payload so short can hold, before work or memory.
 
     Raises:
         FormatError: it is too short even if every choice was as likely as a choice can be.
     """
-    if 8 * len(payload) + _STATE_BITS < samples * _FEWEST_BITS:
+    fewest = sum(_FEWEST_BITS[stride] for stride in strides(bit_depth))
+    if 8 * len(payload) + _STATE_BITS < samples * fewest:
         raise FormatError(f"a strip of {samples:,} samples cannot be of {len(payload)} bytes")
 
 
 _STATE_BITS = 64
 # What the other branches of a choice have at least: FLOOR for each level of theirs, of a total
 # below 2**28.9, and 1; and 1 for each dummy.
-_FEWEST_BITS = -math.log2(1 - 527 / 2**PRECISION) - math.log2(1 - 47 / 2**PRECISION)
+_FEWEST_BITS = {
+    16: -math.log2(1 - 527 / 2**PRECISION),
+    1: -math.log2(1 - 47 / 2**PRECISION),
+}
 
 
 class StripDecoder:
     """Decodes the samples of one strip."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, bit_depth: int = 8) -> None:
         """Take a strip's words.
 
         Raises:
@@ -162,19 +167,21 @@ class StripDecoder:
         words = np.frombuffer(payload, "<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._family = constriction.stream.model.Categorical(perfect=False)
+        self._strides, self._highest = strides(bit_depth), 2**bit_depth - 1
 
-    def decode(self, distribution: Distribution, count: int) -> npt.NDArray[np.uint8]:
-        """The next ``count`` samples, one for each distribution.
+    def decode(self, distribution: Distribution) -> npt.NDArray[np.uint8]:
+        """The next samples, one for each distribution.
 
         Raises:
             FormatError: no encoder wrote such words.
         """
-        edges = np.empty((count, BRANCHES + 1), np.int32)
-        edges[:] = _BRANCH_EDGES * STRIDES[0]
-        high = self._choose(distribution, edges, STRIDES[0])
-        np.add(high[:, None] * STRIDES[0], _BRANCH_EDGES, out=edges)
-        low = self._choose(distribution, edges, STRIDES[1])
-        return (high * STRIDES[0] + low).astype(np.uint8)
+        samples = np.zeros(len(distribution), np.int32)
+        for stride in self._strides:
+            edges = samples[:, None] + _BRANCH_EDGES * np.int32(stride)
+            samples += self._choose(distribution, edges, stride) * np.int32(stride)
+        if samples.max() > self._highest:
+            raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
+        return samples.astype(np.uint8)
 
     def _choose(
         self, distribution: Distribution, edges: Integers, stride: int

@@ -2,11 +2,11 @@
 
 Layout, little-endian, written front to back without seeking (docs/FORMAT.md has every byte)::
 
-    stream = magic 8 | header 22 | crc 4 | chunk 'S' ... | chunk 'E'
+    stream = magic 8 | header 24 | crc 4 | chunk 'S' ... | chunk 'E'
     chunk  = tag 1 | length 4 | payload | crc 4
 
 Every byte is covered by the magic or by a CRC-32, so that damage is found before anything is
-decoded from it. One strip costs 56 bytes besides its payload, each further strip 9.
+decoded from it. One strip costs 58 bytes besides its payload, each further strip 9.
 """
 
 import struct
@@ -22,11 +22,12 @@ from pixelcodec.errors import FormatError
 MAGIC = b"\x89PXC\r\n\x1a\n"
 VERSION = 1
 
-_FIELDS = struct.Struct("<4B2IH8s")
+_FIELDS = struct.Struct("<4B2I2H8s")
 _CHUNK_HEAD = struct.Struct("<cI")
 _U32 = struct.Struct("<I")
 _U32_MAX = 2**32 - 1
-_SIDE_MAX = 2**31 - 1
+WIDTH_MAX = 2**18  # a decoder holds some rows of activations, a kilobyte a column
+_HEIGHT_MAX = 2**31 - 1
 
 _FLAG_RESTART = 0x01
 
@@ -60,13 +61,15 @@ class Header:
     """What a decoder must know before the first strip.
 
     Args:
-        width: Columns of the image, 1 to 2**31 - 1.
+        width: Columns of the image, 1 to 2**18.
         height: Rows of the image, 1 to 2**31 - 1.
         channels: Samples a pixel, 1 (gray) or 3 (RGB).
-        bit_depth: Bits a sample, 8 in this version.
+        bit_depth: Bits a sample, 1 or 8.
         strip_rows: Rows a strip, 1 to 65535; the last strip holds what is left.
         model_id: The first 8 bytes of the SHA-256 of the integer model.
         restart: Whether each strip can be decoded without the strips before it.
+        tile: Side of the square tiles that strips are cut into, each coded as an image of its
+            own; it divides ``strip_rows``. 0: they are not cut.
 
     Raises:
         ValueError: A field is out of its range.
@@ -79,14 +82,17 @@ class Header:
     strip_rows: int
     model_id: bytes
     restart: bool = False
+    tile: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot say."""
-        _require("width", self.width, 1 <= self.width <= _SIDE_MAX, "1 to 2**31 - 1")
-        _require("height", self.height, 1 <= self.height <= _SIDE_MAX, "1 to 2**31 - 1")
+        _require("width", self.width, 1 <= self.width <= WIDTH_MAX, "1 to 2**18")
+        _require("height", self.height, 1 <= self.height <= _HEIGHT_MAX, "1 to 2**31 - 1")
         _require("channels", self.channels, self.channels in (1, 3), "1 (gray) or 3 (RGB)")
-        _require("bit_depth", self.bit_depth, self.bit_depth == 8, "8")
+        _require("bit_depth", self.bit_depth, self.bit_depth in (1, 8), "1 or 8")
         _require("strip_rows", self.strip_rows, 1 <= self.strip_rows <= 65535, "1 to 65535")
+        fits = 0 <= self.tile <= 65535 and (self.tile == 0 or self.strip_rows % self.tile == 0)
+        _require("tile", self.tile, fits, "0, or a divisor of strip_rows")
         _require("model_id", self.model_id, len(self.model_id) == 8, "8 bytes long")
 
     @property
@@ -377,18 +383,20 @@ def _pack_fields(header: Header) -> bytes:
         header.width,
         header.height,
         header.strip_rows,
+        header.tile,
         header.model_id,
     )
 
 
 def _unpack_fields(fields: bytes) -> Header:
-    _, channels, bit_depth, flags, width, height, strip_rows, model_id = _FIELDS.unpack(fields)
+    _, channels, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(
+        fields
+    )
     if flags & ~_FLAG_RESTART:
         raise FormatError(f"unknown flags 0x{flags:02x} at byte {len(MAGIC) + 3}: {_NEWER}")
     try:
-        return Header(
-            width, height, channels, bit_depth, strip_rows, model_id, bool(flags & _FLAG_RESTART)
-        )
+        restart = bool(flags & _FLAG_RESTART)
+        return Header(width, height, channels, bit_depth, strip_rows, model_id, restart, tile)
     except ValueError as error:
         raise FormatError(f"the header at byte {len(MAGIC)} says {error}: {_NEWER}") from error
 

@@ -31,7 +31,16 @@ from torch import Tensor
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import BackendError, ModelError
+from pixelcodec.models.lstm import (
+    CELL_BITS,
+    CELL_LIMIT,
+    GATE_BITS,
+    GATE_LIMIT,
+    STATE_BITS,
+    STATE_LIMIT,
+)
 from pixelcodec.models.network import IntegerLayer
+from pixelcodec.models.program import LSTMTables
 
 Integers = npt.NDArray[Any]
 
@@ -237,6 +246,28 @@ class Arithmetic:
         _shift_relu(values.numpy(), shift, out.numpy())
         return out
 
+    def lstm(self, gates: Tensor, cells: Tensor, tables: LSTMTables) -> tuple[Tensor, Tensor]:
+        """Step LSTM cells, see :mod:`pixelcodec.models.lstm`.
+
+        Nothing overflows int32: cells are below 2**15, what the tables give is at most 2**12, so
+        ``f * c`` is below 2**27, ``i * g`` and ``o * tanh(c)`` are at most 2**24.
+
+        Args:
+            gates: int32 [n, 4h], in 1/128: o, f, i, g, each of h cells.
+            cells: int16 [n, h], in 1/4096, above -2**15.
+            tables: on the device.
+
+        Returns:
+            States, int8 [n, h], -127..127 in 1/128, and cells as above.
+        """
+        if self.device.type != "cpu":
+            return _step_by_torch(gates, cells, tables)
+        states = torch.empty(cells.shape, dtype=torch.int8)
+        stepped = torch.empty(cells.shape, dtype=torch.int16)
+        sigmoid, tanh = tables.sigmoid.numpy(), tables.tanh.numpy()
+        _step(gates.numpy(), cells.numpy(), sigmoid, tanh, states.numpy(), stepped.numpy())
+        return states, stepped
+
 
 class Linear:
     """An integer layer that is ready to run, see :class:`IntegerLayer`."""
@@ -297,6 +328,58 @@ def _shift_relu(values: Integers, shift: int, out: Integers) -> None:
     for n in range(values.shape[0]):
         for j in range(values.shape[1]):
             out[n, j] = min(max(np.int32(values[n, j] >> shift), low), high)
+
+
+_CELL_HALF = 1 << (CELL_BITS - 1)
+_CELL_TO_GATE = CELL_BITS - GATE_BITS
+_CELL_TO_GATE_HALF = 1 << (_CELL_TO_GATE - 1)
+_TO_STATE = 2 * CELL_BITS - STATE_BITS
+_TO_STATE_HALF = 1 << (_TO_STATE - 1)
+
+
+@compiled
+def _look_up(table: Integers, value: Any) -> Any:
+    return table[min(max(value, -GATE_LIMIT), GATE_LIMIT - 1) + GATE_LIMIT]
+
+
+@compiled
+def _step(
+    gates: Integers,
+    cells: Integers,
+    sigmoid: Integers,
+    tanh: Integers,
+    states: Integers,
+    stepped: Integers,
+) -> None:
+    h = cells.shape[1]
+    for n in range(cells.shape[0]):
+        for j in range(h):
+            o = _look_up(sigmoid, gates[n, j])
+            f = _look_up(sigmoid, gates[n, j + h])
+            i = _look_up(sigmoid, gates[n, j + 2 * h])
+            g = _look_up(tanh, gates[n, j + 3 * h])
+            c = (f * cells[n, j] + i * g + _CELL_HALF) >> CELL_BITS
+            c = min(max(c, -CELL_LIMIT), CELL_LIMIT)
+            bent = _look_up(tanh, (c + _CELL_TO_GATE_HALF) >> _CELL_TO_GATE)
+            state = (o * bent + _TO_STATE_HALF) >> _TO_STATE
+            states[n, j] = min(max(state, -STATE_LIMIT), STATE_LIMIT)
+            stepped[n, j] = c
+
+
+def _step_by_torch(gates: Tensor, cells: Tensor, tables: LSTMTables) -> tuple[Tensor, Tensor]:
+    """The same, by calls of torch."""
+
+    def look_up(table: Tensor, values: Tensor) -> Tensor:
+        return table[values.clamp(-GATE_LIMIT, GATE_LIMIT - 1) + GATE_LIMIT].to(torch.int32)
+
+    h = cells.shape[1]
+    o, f, i = look_up(tables.sigmoid, gates[:, : 3 * h]).chunk(3, 1)
+    g = look_up(tables.tanh, gates[:, 3 * h :])
+    c = (f * cells + i * g + _CELL_HALF) >> CELL_BITS
+    c = c.clamp_(-CELL_LIMIT, CELL_LIMIT)
+    bent = look_up(tables.tanh, (c + _CELL_TO_GATE_HALF) >> _CELL_TO_GATE)
+    state = (o * bent + _TO_STATE_HALF) >> _TO_STATE
+    return state.clamp_(-STATE_LIMIT, STATE_LIMIT).to(torch.int8), c.to(torch.int16)
 
 
 def check_no_overflow(layer: IntegerLayer) -> None:

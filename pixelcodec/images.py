@@ -1,9 +1,9 @@
 """Image files and Pillow images to sample arrays, and back.
 
-A sample array is uint8, C-contiguous, of shape (height, width, 3) for RGB or (height, width) for
-gray. Nothing is ever converted, since a conversion would lose bits unseen: what is not 8-bit RGB
-or 8-bit gray is refused with the name of what it is. Metadata (ICC profile, EXIF with its
-orientation, text) is not kept in this version.
+A sample array is C-contiguous: uint8 of shape (height, width, 3) for RGB or (height, width) for
+gray, bool of shape (height, width) for bilevel images. Nothing is ever converted, since a
+conversion would lose bits unseen: what is of another kind is refused with its name. Metadata (ICC
+profile, EXIF with its orientation, text) is not kept in this version.
 """
 
 import io
@@ -23,16 +23,15 @@ from PIL.TiffImagePlugin import BITSPERSAMPLE, SAMPLESPERPIXEL, TiffImageFile
 
 from pixelcodec.errors import UnsupportedImageError
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
 
-_SUPPORTED = "supported: 8-bit RGB and 8-bit gray"
+_SUPPORTED = "supported: 8-bit RGB, 8-bit gray and bilevel"
 
 # Formats whose bit depth is known to be checked below. Others can hold more than Pillow shows
 # (JPEG 2000, AVIF), or would have Pillow run a program (EPS).
 _READABLE = ("BMP", "GIF", "JPEG", "PNG", "PPM", "QOI", "TIFF", "WEBP")
 
 _KINDS = {
-    "1": "1-bit black and white",
     "P": "palette",
     "PA": "palette with alpha",
     "LA": "gray with alpha",
@@ -49,7 +48,7 @@ class _Target:
     """A lossless file format: Pillow's name of it, the modes it gives back, how to save."""
 
     pillow_format: str
-    modes: tuple[str, ...] = ("L", "RGB")
+    modes: tuple[str, ...] = ("L", "RGB", "1")
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -80,7 +79,7 @@ def read_image(source: str | os.PathLike[str] | BinaryIO) -> Samples:
             its end (a pipe will do).
 
     Returns:
-        A new sample array, (height, width, 3) RGB or (height, width) gray.
+        A new sample array, (height, width, 3) RGB or (height, width) gray or bilevel.
 
     Raises:
         OSError: The file cannot be opened (``FileNotFoundError`` and its like).
@@ -138,12 +137,13 @@ def as_samples(image: npt.NDArray[Any] | Image.Image) -> Samples:
     """Return the samples of an array or of a Pillow image, if they can be coded as they are.
 
     Args:
-        image: An uint8 array of shape (height, width, 3) or (height, width), in any memory
-            layout, or a Pillow image of mode ``RGB`` or ``L``. Of a Pillow image loaded before,
-            it can no longer be told whether Pillow cut 16-bit RGB samples down to 8 bits.
+        image: An uint8 array of shape (height, width, 3) or (height, width) or a bool array of
+            shape (height, width), in any memory layout, or a Pillow image of mode ``RGB``, ``L``
+            or ``1``. Of a Pillow image loaded before, it can no longer be told whether Pillow cut
+            16-bit RGB samples down to 8 bits.
 
     Returns:
-        A sample array; it shares the memory of an array that is C-contiguous already.
+        A sample array; it shares the memory of an uint8 array that is C-contiguous already.
 
     Raises:
         UnsupportedImageError: It is anything else, has no pixels, or is a damaged file.
@@ -152,6 +152,11 @@ def as_samples(image: npt.NDArray[Any] | Image.Image) -> Samples:
         with _pillow_errors():
             return _samples_of_pillow(image)
     return _samples_of_array(image)
+
+
+def bit_depth_of(samples: Samples) -> int:
+    """Bits of a sample: 1 or 8."""
+    return 1 if samples.dtype == np.bool_ else 8
 
 
 def _read_named(data: bytes, name: str | None) -> Samples:
@@ -207,7 +212,7 @@ def _unsupported_kind(image: Image.Image) -> str | None:
         return f"{frames} frames or pages"
     if kind := _kind_hidden_by_pillow(image):
         return kind
-    if image.mode not in ("L", "RGB"):
+    if image.mode not in ("L", "RGB", "1"):
         return _KINDS.get(image.mode, image.mode)
     if "transparency" in image.info:
         return "one colour is transparent"
@@ -244,15 +249,20 @@ def _samples_of_array(array: npt.NDArray[Any]) -> Samples:
         raise UnsupportedImageError(
             f"a {type(array).__name__} is no image: give a NumPy array or a Pillow image"
         )
-    if array.dtype != np.uint8:
+    if array.dtype not in (np.uint8, np.bool_):
         raise UnsupportedImageError(f"samples of type {array.dtype}; {_SUPPORTED} (uint8)")
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
         raise UnsupportedImageError(
             f"an array of shape {array.shape}; supported: (height, width, 3) for RGB and "
             "(height, width) for gray"
         )
+    if array.dtype == np.bool_ and array.ndim != 2:
+        raise UnsupportedImageError("samples of one bit in three channels; bilevel images have one")
     if array.size == 0:
         raise UnsupportedImageError(f"an array of shape {array.shape} has no pixels")
+    if array.dtype == np.bool_:
+        # Pillow gives True as a byte of 255; NumPy takes any, but what is coded is 0 and 1.
+        return np.ascontiguousarray(array, np.uint8).view(np.bool_)
     return np.ascontiguousarray(array)
 
 
@@ -267,7 +277,7 @@ def _format_name(target: str | os.PathLike[str] | BinaryIO, format: str | None) 
 def _encode(image: Image.Image, name: str) -> bytes:
     target = _target(name)
     if image.mode not in target.modes:
-        kind = {"L": "gray", "RGB": "RGB"}[image.mode]
+        kind = {"L": "gray", "RGB": "RGB", "1": "bilevel"}[image.mode]
         raise UnsupportedImageError(f"{name} does not hold {kind} images; {_writable(image.mode)}")
     # In memory first: TIFF seeks, and no half-written file is left behind.
     buffer = io.BytesIO()

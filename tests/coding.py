@@ -2,18 +2,24 @@
 
 import io
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from pixelcodec.container import Header, Reader, Writer
-from pixelcodec.engine import Engine, StripDecoder, StripEncoder
+from pixelcodec.engine import Engine, StripCoder, StripDecoder, StripEncoder
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.pixelcnn import Config, PixelCNN
+from pixelcodec.models.program import Distribution
+from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
+from pixelcodec.schedule import Wave
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8; those of one bit may be bool."""
+
+Network = TypeVar("Network", bound=torch.nn.Module)
 
 WEIGHT_LIMIT = 7.5
 """Float weights beyond this have no place in the integer network."""
@@ -21,28 +27,38 @@ WEIGHT_LIMIT = 7.5
 
 def random_network(config: Config, seed: int, gain: float = 1.0) -> IntegerNetwork:
     """A random network; the larger ``gain``, the more of its values meet their limits."""
+    return randomised(lambda: WavefrontPixelCNN(config), seed, gain).integer_network()
+
+
+def randomised(make: Callable[[], Network], seed: int, gain: float = 1.0) -> Network:
+    """The random float network that ``make`` makes, with larger weights, and biases that vary."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = PixelCNN(config)
+        network = make()
         with torch.no_grad():
             for parameter in network.parameters():
                 spread = torch.randn_like(parameter) * (gain - 1) / 8 if parameter.dim() == 1 else 0
                 parameter.mul_(gain).add_(spread).clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
-    return network.integer_network()
+    return network.requires_grad_(False)
 
 
 def encode(
-    image: Samples, network: IntegerNetwork, engine: Engine, strip_rows: int, restart: bool = False
+    image: Samples,
+    network: IntegerNetwork,
+    engine: Engine,
+    strip_rows: int,
+    restart: bool = False,
+    tile: int = 0,
 ) -> bytes:
     """The stream of ``image`` [height, width] or [height, width, 3] by any ``network``.
 
     ``engine``: made of the network.
     """
     height, width = image.shape[:2]
-    rows = image.reshape(height, width, -1)
-    channels = rows.shape[2]
-    header = Header(width, height, channels, 8, strip_rows, network.model_id, restart)
-    encoder = StripEncoder(engine, width, channels, restart)
+    rows = image.reshape(height, width, -1).astype(np.uint8)
+    channels, bit_depth = rows.shape[2], engine.program.bit_depth
+    header = Header(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile)
+    encoder = StripEncoder(engine, width, channels, restart, tile)
     stream = io.BytesIO()
     writer = Writer(stream, header)
     for top in range(0, height, strip_rows):
@@ -55,7 +71,7 @@ def decode(data: bytes, engine: Engine) -> Samples:
     """The image in the stream ``data``, by the ``engine`` of the network that wrote it."""
     reader = Reader(io.BytesIO(data))
     header = reader.header
-    decoder = StripDecoder(engine, header.width, header.channels, header.restart)
+    decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
     strips = [
         decoder.decode(payload, header.strip_height(index), ignore)
         for index, payload in enumerate(reader)
@@ -63,6 +79,40 @@ def decode(data: bytes, engine: Engine) -> Samples:
     image = np.concatenate(strips)
     assert zlib.crc32(image.tobytes()) == reader.samples_crc
     return image if header.channels == 3 else image[:, :, 0]
+
+
+def masses(images: Samples, engine: Engine, strip_rows: int = 999) -> npt.NDArray[np.int32]:
+    """What the ``engine`` gives all levels of each sample, in strips that are joined.
+
+    ``images``: [images, height, width, channels].
+
+    Returns:
+        int32 [images, height, width, channels, levels].
+    """
+    count, height, width, channels = images.shape
+    levels = 1 << engine.program.bit_depth
+    found = np.zeros((*images.shape, levels), np.int32)
+    coder = StripCoder(engine, width, channels)
+    for top in range(0, height, strip_rows):
+        rows = slice(top, top + strip_rows)
+        strip, masses_of_strip = images[:, rows], found[:, rows]
+
+        def known(
+            distribution: Distribution,
+            wave: Wave,
+            channel: int,
+            strip: Samples = strip,
+            into: npt.NDArray[np.int32] = masses_of_strip,
+        ) -> Samples:
+            y, x = wave.places(engine.program.slope)
+            edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(distribution), 1))
+            of_levels = np.diff(distribution.cumulative(edges))
+            into[:, y, x, channel] = of_levels.reshape(count, len(y), levels)
+            samples: Samples = strip[:, y, x, channel].reshape(-1)
+            return samples
+
+        coder.walk(count, strip.shape[1], width, known, ignore)
+    return found
 
 
 def ignore(*_: Any) -> None:

@@ -3,28 +3,30 @@
 It is a witness, not a tool: it shares no line of code with the package, knows neither PyTorch nor
 constriction, and works in Python integers and NumPy's int64, one pixel after the other. What it
 decodes to the same samples as the codec does, the page describes well enough. It is slow: images
-should have a thousand pixels at most. Its parts stand in the order of the page.
+should have a thousand pixels at most. Its parts stand in the order of the page; an architecture is
+one class.
 """
 
 import hashlib
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Header", "Network", "RangeDecoder", "Strip", "decode", "read_stream"]
+__all__ = ["Decoder", "Header", "Network", "RangeDecoder", "decode", "read_stream"]
 
 Vector = npt.NDArray[np.int64]
+Place = tuple[int, int]
+"""Column and row of a pixel."""
 
 MAGIC = b"\x89PXC\r\n\x1a\n"
-ARCHITECTURE = "wavefront-pixelcnn-1"
-OUTSIDE = 640
-"""The samples of a pixel outside the image."""
 
 
 # Container
@@ -32,13 +34,15 @@ OUTSIDE = 640
 
 @dataclass(frozen=True)
 class Header:
-    """What the first 34 bytes of a stream say."""
+    """What the first 36 bytes of a stream say."""
 
     colour: int
+    bit_depth: int
     independent: bool
     width: int
     height: int
     strip_rows: int
+    tile: int
     model_id: bytes
 
     @property
@@ -52,28 +56,30 @@ class Header:
 
 def read_header(data: bytes) -> Header:
     """Return the header of the stream ``data``."""
-    if len(data) < 34 or data[:8] != MAGIC:
+    if len(data) < 36 or data[:8] != MAGIC:
         raise ValueError("not a .pxc stream")
     if data[8] != 1:
         raise ValueError(f"version {data[8]}")
-    fields, crc = data[:30], data[30:34]
+    fields, crc = data[:32], data[32:36]
     if struct.pack("<I", zlib.crc32(fields)) != crc:
         raise ValueError("CRC of the header")
-    colour, depth, flags, width, height, strip_rows, model_id = struct.unpack(
-        "<BBBIIH8s", fields[9:]
+    colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
+        "<BBBIIHH8s", fields[9:]
     )
-    if colour not in (1, 3) or depth != 8 or flags not in (0, 1):
+    if colour not in (1, 3) or depth not in (1, 8) or flags not in (0, 1):
         raise ValueError(f"colour {colour}, bit depth {depth}, flags {flags}")
-    if not (1 <= width < 2**31 and 1 <= height < 2**31 and strip_rows >= 1):
+    if not (1 <= width <= 2**18 and 1 <= height < 2**31 and strip_rows >= 1):
         raise ValueError(f"width {width}, height {height}, strip rows {strip_rows}")
-    return Header(colour, flags == 1, width, height, strip_rows, model_id)
+    if tile and strip_rows % tile:
+        raise ValueError(f"tile {tile} in strips of {strip_rows} rows")
+    return Header(colour, depth, flags == 1, width, height, strip_rows, tile, model_id)
 
 
 def read_stream(data: bytes) -> tuple[Header, list[bytes], int]:
     """Return the header of the stream ``data``, its strips and the CRC-32 of its samples."""
     header = read_header(data)
     payloads: list[bytes] = []
-    place = 34
+    place = 36
     while True:
         tag, length = struct.unpack_from("<cI", data, place)
         payload = data[place + 5 : place + 5 + length]
@@ -107,19 +113,22 @@ def read_stream(data: bytes) -> tuple[Header, list[bytes], int]:
 DTYPES = {"I8": ("int8", "<i1"), "U8": ("uint8", "<u1"), "I32": ("int32", "<i4")}
 """Of each dtype of a safetensors file: its name on the page, and NumPy's code for it."""
 
-TABLES = {"companding": 1024, "sigmoid": 4096, "inverse_scale": 80, "exp": 256}
-"""The length of each table."""
-
 
 def relu(values: Vector) -> Vector:
     """Limit ``values`` to 0 ... 127."""
     return np.minimum(np.maximum(values, 0), 127)
 
 
+def zeros(n: int) -> Vector:
+    """Return ``n`` zeros."""
+    return np.zeros(n, np.int64)
+
+
 @dataclass(frozen=True)
 class Layer:
     """One layer: a matrix of weights, and a bias and a shift for each output."""
 
+    name: str
     weight: Vector
     bias: Vector
     shift: Vector
@@ -133,6 +142,7 @@ class Layer:
 class Network:
     """The integer network of a model file."""
 
+    architecture: str
     config: dict[str, int]
     sha256: bytes
 
@@ -141,12 +151,10 @@ class Network:
         (length,) = struct.unpack_from("<Q", data)
         entries: dict[str, Any] = json.loads(data[8 : 8 + length])
         metadata = entries.pop("__metadata__")
-        architecture = metadata["architecture"]
-        if architecture != ARCHITECTURE:
-            raise ValueError(f"architecture {architecture}")
+        self.architecture = metadata["architecture"]
         self.config = json.loads(metadata["config"])
 
-        digest = hashlib.sha256(canonical([architecture, self.config]))
+        digest = hashlib.sha256(canonical([self.architecture, self.config]))
         self.tensors: dict[str, Vector] = {}
         for name in sorted(entries):
             dtype, code = DTYPES[entries[name]["dtype"]]
@@ -161,16 +169,19 @@ class Network:
         if self.sha256.hex() != metadata["sha256"]:
             raise ValueError("SHA-256 of the model")
 
-        self.tables = {name: self.tensors[f"tables.{name}"].tolist() for name in TABLES}
-        if {name: len(table) for name, table in self.tables.items()} != TABLES:
-            raise ValueError("lengths of the tables")
+    def table(self, name: str, length: int) -> list[int]:
+        """Return the table ``name``."""
+        table: list[int] = self.tensors[f"tables.{name}"].tolist()
+        if len(table) != length:
+            raise ValueError(f"length of the table {name}")
+        return table
 
     def layer(self, name: str) -> Layer:
         """Return the layer ``name``."""
         weight, bias, shift = (
             self.tensors[f"layers.{name}.{part}"] for part in ("weight", "bias", "shift")
         )
-        return Layer(weight, bias, shift)
+        return Layer(name, weight, bias, shift)
 
 
 def canonical(value: Any) -> bytes:
@@ -181,20 +192,68 @@ def canonical(value: Any) -> bytes:
 # From pixels to probabilities
 
 
+class Distribution(ABC):
+    """The distribution of one sample, as a growing function of edges."""
+
+    @abstractmethod
+    def below(self, e: int) -> int:
+        """Return F(e), which the architecture gives."""
+
+    def mass(self, e: int) -> int:
+        """Return M(e), the mass below edge ``e``."""
+        return 64 * e + self.below(e)
+
+
 @dataclass
 class Pixel:
-    """A pixel that is being decoded: what is known of it so far."""
+    """A pixel in hand; each architecture adds what it knows of it."""
 
     x: int
     y: int
+    samples: list[int] = field(default_factory=list, init=False)
+    """Those of the channels that are decoded."""
+
+
+class Architecture(ABC):
+    """A network and what it has seen of one image: the whole of it, or all that is not outside.
+
+    Columns and rows count from the top left corner of that.
+    """
+
+    slope: ClassVar[int]
+
+    @abstractmethod
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image of ``width`` columns."""
+
+    @abstractmethod
+    def look(self, x: int, y: int) -> Any:
+        """Return the pixel in hand, a :class:`Pixel`."""
+
+    @abstractmethod
+    def distribution(self, pixel: Any, c: int) -> Distribution:
+        """Return the distribution of channel ``c`` of a ``pixel`` in hand."""
+
+    @abstractmethod
+    def decoded(self, pixel: Any, c: int) -> None:
+        """Take in channel ``c`` of ``pixel``, the last of its samples so far."""
+
+
+# The architecture wavefront-pixelcnn-1
+
+
+@dataclass
+class WavefrontPixel(Pixel):
+    """A pixel as ``wavefront-pixelcnn-1`` knows it."""
+
     centre: list[int]
     seen: Vector
-    residuals: list[int]
+    residuals: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Distribution:
-    """The distribution of one sample: a mixture of logistics, as a growing function of edges."""
+class Mixture(Distribution):
+    """A mixture of logistics."""
 
     weights: list[int]
     means: list[int]
@@ -202,21 +261,233 @@ class Distribution:
     sigmoid: list[int]
     inverse_scale: list[int]
 
-    def mass(self, e: int) -> int:
-        """Return the mass below edge ``e``."""
-        total = 64 * e
+    def below(self, e: int) -> int:
+        """Return F(e)."""
+        total = 0
         for weight, mean, scale in zip(self.weights, self.means, self.scales, strict=True):
             u = 16 * e - 8 - mean
             i = min((abs(u) * self.inverse_scale[scale]) >> 12, 4095)
             total += weight * (self.sigmoid[i] if u >= 0 else 65535 - self.sigmoid[i])
         return total
 
-    def frequencies(self, edges: range) -> list[int]:
-        """Return the frequencies of the 18 symbols of a choice between the 17 ``edges``."""
-        masses = [self.mass(e) for e in edges]
-        lowest, highest = masses[0], masses[-1]
-        shares = [(mass - lowest) * (2**24 - 18) // (highest - lowest) for mass in masses]
-        return [1, *(shares[i + 1] - shares[i] + 1 for i in range(16)), 1]
+
+class WavefrontPixelCNN(Architecture):
+    """The architecture ``wavefront-pixelcnn-1``."""
+
+    slope = 2
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        if header.bit_depth != 8:
+            raise ValueError("a bit depth of which the model codes no images")
+        self.layer, self.config = network.layer, network.config
+        self.width, self.colour = width, header.colour
+        self.companding = network.table("companding", 1024)
+        self.sigmoid = network.table("sigmoid", 4096)
+        self.inverse_scale = network.table("inverse_scale", 80)
+        self.exp = network.table("exp", 256)
+        self.samples: dict[Place, list[int]] = {}
+        self.kept: list[dict[Place, Vector]] = [{} for _ in range(self.config["blocks"])]
+
+    def samples_of(self, x: int, y: int) -> list[int]:
+        """Return the three samples of a pixel."""
+        return self.samples[x, y] if 0 <= x < self.width and y >= 0 else [640] * 3
+
+    def centre(self, x: int, y: int) -> list[int]:
+        """Return the three centres of the pixel in hand."""
+        west, north = self.samples_of(x - 1, y), self.samples_of(x, y - 1)
+        north_west = self.samples_of(x - 1, y - 1)
+        return [
+            max(min(w, n), min(max(w, n), w + n - nw)) & 255
+            for w, n, nw in zip(west, north, north_west, strict=True)
+        ]
+
+    def features(self, x: int, y: int, centre: list[int]) -> Vector:
+        """Return the 69 features of the pixel in hand."""
+        neighbours = [
+            *((x + dx, y - 3) for dx in range(-3, 4)),
+            *((x + dx, y - 2) for dx in range(-3, 4)),
+            *((x + dx, y - 1) for dx in range(-3, 2)),
+            *((x + dx, y) for dx in range(-3, 0)),
+        ]
+        features = [
+            self.companding[255 + sample - centre[c]]
+            for neighbour in neighbours
+            for c, sample in enumerate(self.samples_of(*neighbour))
+        ]
+        features += [max(centre[c] - 128, -127) for c in range(3)]
+        return np.array(features, dtype=np.int64)
+
+    def look(self, x: int, y: int) -> WavefrontPixel:
+        """Return the pixel in hand, with all that the network sees of its neighbours."""
+        centre = self.centre(x, y)
+        stream = self.layer("input")(self.features(x, y, centre))
+        for i, kept in enumerate(self.kept):
+            kept[x, y] = relu(stream >> 4)
+            taps = [
+                kept[place] if 0 <= place[0] < self.width and place[1] >= 0 else zeros(len(stream))
+                for place in [(x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y)]
+            ]
+            spatial = relu(self.layer(f"spatial.{i}")(np.concatenate(taps)))
+            stream = stream + self.layer(f"mix.{i}")(spatial)
+        seen = np.concatenate([relu(stream >> 4), zeros(2)])
+        return WavefrontPixel(x, y, centre, seen)
+
+    def parameters(self, pixel: WavefrontPixel, c: int) -> list[int]:
+        """Return the parameters of the mixture of channel ``c``."""
+        hidden = relu(self.layer(f"head.{c}")(pixel.seen))
+        parameters: list[int] = self.layer(f"parameters.{c}")(hidden).tolist()
+        return parameters
+
+    def distribution(self, pixel: WavefrontPixel, c: int) -> Mixture:
+        """Return the distribution of channel ``c`` of ``pixel``."""
+        k = self.config["components"]
+        parameters = self.parameters(pixel, c)
+        logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k : 3 * k]
+        slopes = parameters[3 * k :]
+        shift = sum(slope * r for slope, r in zip(slopes, pixel.residuals, strict=True)) >> 4
+        return Mixture(
+            weights=[self.exp[min(max(logits) - logit, 255)] for logit in logits],
+            means=[min(max(mean + 16 * pixel.centre[c] + shift, -128), 4208) for mean in means],
+            scales=[min(max(scale, 0), 79) for scale in scales],
+            sigmoid=self.sigmoid,
+            inverse_scale=self.inverse_scale,
+        )
+
+    def decoded(self, pixel: WavefrontPixel, c: int) -> None:
+        """Take in channel ``c`` of ``pixel``."""
+        sample = pixel.samples[c]
+        if self.colour == 1:
+            self.samples[pixel.x, pixel.y] = [sample] * 3
+            return
+        self.samples.setdefault((pixel.x, pixel.y), []).append(sample)
+        if c < 2:
+            residual = sample - pixel.centre[c]
+            pixel.residuals.append(residual)
+            pixel.seen[self.config["width"] + c] = self.companding[255 + residual]
+
+
+# The architecture pixelcnn-1
+
+
+@dataclass
+class PaperPixel(Pixel):
+    """A pixel as ``pixelcnn-1`` knows it: feature vectors, which are filled group by group."""
+
+    seen: list[Vector]
+    inside: list[Vector]
+    after: list[Vector]
+    last: Vector
+    hidden: Vector
+
+
+@dataclass(frozen=True)
+class Softmax(Distribution):
+    """A distribution that may have any shape: the masses of its levels."""
+
+    masses: list[int]
+
+    def below(self, e: int) -> int:
+        """Return F(e)."""
+        return sum(self.masses[:e])
+
+
+def group(n: int, g: int, groups: int) -> slice:
+    """Return which of ``n`` features group ``g`` has."""
+    return slice(-(-n * g // groups), -(-n * (g + 1) // groups))
+
+
+class PixelCNN(Architecture):
+    """The architecture ``pixelcnn-1``."""
+
+    slope = 4
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        self.layer, self.config = network.layer, network.config
+        self.groups, self.bit_depth = self.config["channels"], self.config["bit_depth"]
+        if (header.colour, header.bit_depth) != (self.groups, self.bit_depth):
+            raise ValueError("a colour or bit depth of which the model codes no images")
+        self.width = width
+        self.exp = network.table("exp", 512)
+        self.samples: dict[Place, Vector] = {}
+        self.kept: list[dict[Place, Vector]] = [{} for _ in range(self.config["layers"])]
+
+    def look(self, x: int, y: int) -> PaperPixel:
+        """Return the pixel in hand, of which nothing is known."""
+        self.samples[x, y] = zeros(self.groups)
+        for kept in self.kept:
+            kept[x, y] = zeros(self.config["hidden"])
+        stream, hidden, head = 2 * self.config["hidden"], self.config["hidden"], self.config["head"]
+        return PaperPixel(
+            x,
+            y,
+            seen=[zeros(stream) for _ in self.kept],
+            inside=[zeros(hidden) for _ in self.kept],
+            after=[zeros(stream) for _ in self.kept],
+            last=zeros(stream),
+            hidden=zeros(head),
+        )
+
+    def taps(
+        self, plane: dict[Place, Vector], pixel: PaperPixel, runs: dict[int, range], n: int
+    ) -> Vector:
+        """Return what ``plane`` has in ``runs`` of columns by row, ``n`` numbers of each place."""
+        places = [(pixel.x + dx, pixel.y + dy) for dy, run in runs.items() for dx in run]
+        return np.concatenate(
+            [plane[x, y] if 0 <= x < self.width and y >= 0 else zeros(n) for x, y in places]
+        )
+
+    def put(self, vector: Vector, g: int, values: Vector) -> Vector:
+        """Return ``vector`` with ``values`` as its group ``g``."""
+        vector[group(len(vector), g, self.groups)] = values
+        return vector
+
+    def logits(self, pixel: PaperPixel, g: int) -> list[int]:
+        """Return the logits of channel ``g`` of ``pixel``."""
+        layer, config, put = self.layer, self.config, self.put
+        runs = {-3: range(-3, 4), -2: range(-3, 4), -1: range(-3, 4), 0: range(-3, 1)}
+        stream = layer(f"input.{g}")(self.taps(self.samples, pixel, runs, self.groups))
+        skipped = zeros(len(stream))
+        for i, kept in enumerate(self.kept):
+            seen = put(pixel.seen[i], g, relu(stream >> 4))
+            put(kept[pixel.x, pixel.y], g, relu(layer(f"layer.{i}.reduce.{g}")(seen)))
+            runs = {-1: range(-1, 2), 0: range(-1, 1)}
+            taps = self.taps(kept, pixel, runs, config["hidden"])
+            inside = put(pixel.inside[i], g, relu(layer(f"layer.{i}.spatial.{g}")(taps)))
+            change = layer(f"layer.{i}.expand.{g}")(inside)
+            stream = stream + change if config["residual"] else change
+            if config["skip"]:
+                after = put(pixel.after[i], g, relu(stream >> 4))
+                skipped = skipped + layer(f"skip.{i}.{g}")(after)
+        if config["skip"] and config["layers"] > 0:
+            stream = skipped
+        last = put(pixel.last, g, relu(stream >> 4))
+        hidden = put(pixel.hidden, g, relu(layer(f"head.{g}")(last)))
+        logits: list[int] = layer(f"logits.{g}")(hidden).tolist()
+        return logits
+
+    def distribution(self, pixel: PaperPixel, c: int) -> Softmax:
+        """Return the distribution of channel ``c`` of ``pixel``."""
+        logits = self.logits(pixel, c)
+        largest = max(logits)
+        weights = [self.exp[min(largest - logit, 511)] for logit in logits]
+        s = 0
+        while 2 ** (s + 1) * sum(weights) < 2**28:
+            s += 1
+        return Softmax([2**s * weight for weight in weights])
+
+    def decoded(self, pixel: PaperPixel, c: int) -> None:
+        """Take in channel ``c`` of ``pixel``."""
+        sample = pixel.samples[c]
+        feature = max(sample - 128, -127) if self.bit_depth == 8 else 128 * sample - 64
+        self.samples[pixel.x, pixel.y][c] = feature
+
+
+ARCHITECTURES: dict[str, type[Architecture]] = {
+    "wavefront-pixelcnn-1": WavefrontPixelCNN,
+    "pixelcnn-1": PixelCNN,
+}
 
 
 # Symbols and range coder
@@ -258,129 +529,123 @@ class RangeDecoder:
         return symbol
 
 
-class Strip:
-    """The image so far, and a strip of it that is being decoded."""
+def frequencies(distribution: Distribution, edges: range) -> list[int]:
+    """Return the frequencies of the 18 symbols of a choice between the 17 ``edges``."""
+    masses = [distribution.mass(e) for e in edges]
+    lowest, highest = masses[0], masses[-1]
+    shares = [(mass - lowest) * (2**24 - 18) // (highest - lowest) for mass in masses]
+    return [1, *(shares[i + 1] - shares[i] + 1 for i in range(16)), 1]
+
+
+def choose(coder: RangeDecoder, distribution: Distribution, edges: range) -> int:
+    """Decode one choice among the 16 branches between 17 ``edges``."""
+    symbol = coder.symbol(frequencies(distribution, edges))
+    if not 1 <= symbol <= 16:
+        raise ValueError("a symbol that never occurs")
+    return symbol - 1
+
+
+def decode_samples(
+    coder: RangeDecoder, distributions: list[Distribution], bit_depth: int
+) -> list[int]:
+    """Decode a sample of each of ``distributions``."""
+    first = range(17) if bit_depth == 1 else range(0, 257, 16)
+    branches = [choose(coder, distribution, first) for distribution in distributions]
+    if bit_depth == 1:
+        if any(branch > 1 for branch in branches):
+            raise ValueError("a branch that never occurs")
+        return branches
+    return [
+        16 * h + choose(coder, distribution, range(16 * h, 16 * h + 17))
+        for h, distribution in zip(branches, distributions, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile, or a whole strip: where it lies in the image, and the image it counts as.
+
+    ``above`` are the rows of that image that were decoded before.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    image: Architecture
+    above: int = 0
+
+
+def lengths(whole: int, tile: int) -> list[tuple[list[int], int]]:
+    """Where tiles begin along a side of ``whole`` pixels, and their length: first the full ones."""
+    full = list(range(0, whole - tile + 1, tile))
+    return [(full, tile), ([len(full) * tile] if whole % tile else [], whole % tile)]
+
+
+def waves(width: int, height: int, slope: int) -> Iterator[list[Place]]:
+    """The places of each wave of a tile, from the top row down."""
+    if slope == 0:
+        yield from ([(x, y)] for y in range(height) for x in range(width))
+        return
+    for t in range((width - 1) + slope * (height - 1) + 1):
+        yield [(t - slope * y, y) for y in range(height) if 0 <= t - slope * y < width]
+
+
+class Decoder:
+    """The image so far."""
 
     def __init__(self, header: Header, network: Network) -> None:
         """Start with no pixel decoded."""
-        self.header = header
-        self.network = network
-        self.blocks = network.config["blocks"]
-        self.rows = range(0)
-        self.seen_rows = range(0)
-        self.samples: dict[tuple[int, int], list[int]] = {}
-        self.kept: list[dict[tuple[int, int], Vector]] = [{} for _ in range(self.blocks)]
+        if network.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture {network.architecture}")
+        self.header, self.network = header, network
+        self.make = ARCHITECTURES[network.architecture]
+        self.whole = self.image(header.width)
+        self.samples: dict[Place, list[int]] = {}
 
-    def decode(self, rows: range, payload: bytes) -> None:
-        """Decode the strip of ``rows``, which comes next, wave by wave."""
-        self.rows = rows
-        self.seen_rows = range(rows.start if self.header.independent else 0, rows.stop)
-        coder = RangeDecoder(payload)
-        width, height = self.header.width, len(rows)
-        for t in range((width - 1) + 2 * (height - 1) + 1):
-            places = [(t - 2 * y, rows.start + y) for y in range(height)]
-            self.wave([self.trunk(x, y) for x, y in places if 0 <= x < width], coder)
+    def image(self, width: int) -> Architecture:
+        """Return the network, begun anew."""
+        return self.make(self.network, self.header, width)
 
-    def wave(self, pixels: list[Pixel], coder: RangeDecoder) -> None:
-        """Decode the ``pixels`` of one wave, which stand from the top row down."""
-        for c in range(self.header.colour):
-            distributions = [self.distribution(pixel, c) for pixel in pixels]
-            first = [
-                self.choice(coder, distribution, range(0, 257, 16))
-                for distribution in distributions
-            ]
-            second = [
-                self.choice(coder, distribution, range(16 * h, 16 * h + 17))
-                for h, distribution in zip(first, distributions, strict=True)
-            ]
-            for pixel, h, low in zip(pixels, first, second, strict=True):
-                self.decoded(pixel, c, 16 * h + low)
-
-    def choice(self, coder: RangeDecoder, distribution: Distribution, edges: range) -> int:
-        """Decode one choice among the 16 branches between 17 ``edges``."""
-        symbol = coder.symbol(distribution.frequencies(edges))
-        if not 1 <= symbol <= 16:
-            raise ValueError("a symbol that never occurs")
-        return symbol - 1
-
-    def decoded(self, pixel: Pixel, c: int, sample: int) -> None:
-        """Take in that channel ``c`` of ``pixel`` is ``sample``."""
-        if self.header.colour == 1:
-            self.samples[pixel.x, pixel.y] = [sample, sample, sample]
+    def stacks(self, rows: range) -> Iterator[list[Tile]]:
+        """The stacks of the strip of ``rows``."""
+        width, tile = self.header.width, self.header.tile
+        if tile == 0:
+            image, above = self.whole, rows.start
+            if self.header.independent:
+                image, above = self.image(width), 0
+            yield [Tile(0, rows.start, width, len(rows), image, above)]
             return
-        self.samples.setdefault((pixel.x, pixel.y), []).append(sample)
-        if c < 2:
-            residual = sample - pixel.centre[c]
-            pixel.residuals.append(residual)
-            place = self.network.config["width"] + c
-            pixel.seen[place] = self.network.tables["companding"][255 + residual]
+        for tops, height in lengths(len(rows), tile):
+            for lefts, breadth in lengths(width, tile):
+                tiles = [
+                    Tile(left, rows.start + top, breadth, height, self.image(breadth))
+                    for top in tops
+                    for left in lefts
+                ]
+                most = max(1, min(512, 2**19 // tile**2))
+                for first in range(0, len(tiles), most):
+                    yield tiles[first : first + most]
 
-    def outside(self, x: int, y: int) -> bool:
-        """Tell whether a pixel lies outside the image, or above an independent strip."""
-        return not 0 <= x < self.header.width or y not in self.seen_rows
+    def strip(self, rows: range, payload: bytes) -> None:
+        """Decode the strip of ``rows``, which comes next."""
+        coder = RangeDecoder(payload)
+        for stack in self.stacks(rows):
+            for places in waves(stack[0].width, stack[0].height, self.make.slope):
+                self.wave(stack, places, coder)
 
-    def pixel(self, x: int, y: int) -> list[int]:
-        """Return the three samples of a pixel."""
-        return [OUTSIDE] * 3 if self.outside(x, y) else self.samples[x, y]
-
-    def centre(self, x: int, y: int) -> list[int]:
-        """Return the three centres of the pixel in hand."""
-        west, north = self.pixel(x - 1, y), self.pixel(x, y - 1)
-        north_west = self.pixel(x - 1, y - 1)
-        return [
-            max(min(w, n), min(max(w, n), w + n - nw)) & 255
-            for w, n, nw in zip(west, north, north_west, strict=True)
-        ]
-
-    def features(self, x: int, y: int, centre: list[int]) -> Vector:
-        """Return the 69 features of the pixel in hand."""
-        companding = self.network.tables["companding"]
-        neighbours = [
-            *((x + dx, y - 3) for dx in range(-3, 4)),
-            *((x + dx, y - 2) for dx in range(-3, 4)),
-            *((x + dx, y - 1) for dx in range(-3, 2)),
-            *((x + dx, y) for dx in range(-3, 0)),
-        ]
-        features = [
-            companding[255 + sample - centre[c]]
-            for neighbour in neighbours
-            for c, sample in enumerate(self.pixel(*neighbour))
-        ]
-        features += [max(centre[c] - 128, -127) for c in range(3)]
-        return np.array(features, dtype=np.int64)
-
-    def trunk(self, x: int, y: int) -> Pixel:
-        """Return the pixel in hand, with all that the network sees of its neighbours."""
-        centre = self.centre(x, y)
-        layer = self.network.layer
-        width = self.network.config["width"]
-        stream = layer("input")(self.features(x, y, centre))
-        for i in range(self.blocks):
-            self.kept[i][x, y] = relu(stream >> 4)
-            taps = [
-                np.zeros(width, dtype=np.int64) if self.outside(*place) else self.kept[i][place]
-                for place in [(x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y)]
-            ]
-            spatial = relu(layer(f"spatial.{i}")(np.concatenate(taps)))
-            stream = stream + layer(f"mix.{i}")(spatial)
-        seen = np.concatenate([relu(stream >> 4), np.zeros(2, dtype=np.int64)])
-        return Pixel(x, y, centre, seen, [])
-
-    def distribution(self, pixel: Pixel, c: int) -> Distribution:
-        """Return the distribution of channel ``c`` of ``pixel``."""
-        layer, tables = self.network.layer, self.network.tables
-        k = self.network.config["components"]
-        parameters = layer(f"parameters.{c}")(relu(layer(f"head.{c}")(pixel.seen))).tolist()
-        logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k : 3 * k]
-        slopes = parameters[3 * k :]
-        shift = sum(slope * r for slope, r in zip(slopes, pixel.residuals, strict=True)) >> 4
-        return Distribution(
-            weights=[tables["exp"][min(max(logits) - logit, 255)] for logit in logits],
-            means=[min(max(mean + 16 * pixel.centre[c] + shift, -128), 4208) for mean in means],
-            scales=[min(max(scale, 0), 79) for scale in scales],
-            sigmoid=tables["sigmoid"],
-            inverse_scale=tables["inverse_scale"],
-        )
+    def wave(self, stack: list[Tile], places: list[Place], coder: RangeDecoder) -> None:
+        """Decode the pixels at ``places`` in all tiles of ``stack``."""
+        pixels = [(tile, tile.image.look(x, tile.above + y)) for tile in stack for x, y in places]
+        for c in range(self.header.colour):
+            distributions = [tile.image.distribution(pixel, c) for tile, pixel in pixels]
+            samples = decode_samples(coder, distributions, self.header.bit_depth)
+            for (tile, pixel), sample in zip(pixels, samples, strict=True):
+                pixel.samples.append(sample)
+                tile.image.decoded(pixel, c)
+        for tile, pixel in pixels:
+            place = tile.left + pixel.x, tile.top + pixel.y - tile.above
+            self.samples[place] = pixel.samples
 
 
 def decode(data: bytes, model_file: bytes | Path) -> npt.NDArray[np.uint8]:
@@ -393,11 +658,11 @@ def decode(data: bytes, model_file: bytes | Path) -> npt.NDArray[np.uint8]:
     network = Network(model_file if isinstance(model_file, bytes) else model_file.read_bytes())
     if network.sha256[:8] != header.model_id:
         raise ValueError("another model wrote this stream")
-    strip = Strip(header, network)
+    decoder = Decoder(header, network)
     for rows, payload in zip(header.strips, payloads, strict=True):
-        strip.decode(rows, payload)
+        decoder.strip(rows, payload)
     samples = bytes(
-        strip.samples[x, y][c]
+        decoder.samples[x, y][c]
         for y in range(header.height)
         for x in range(header.width)
         for c in range(header.colour)

@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import pixelcodec
-from coding import Samples, random_network
+from coding import Samples, encode, random_network, randomised
 from pictures import noise, scene
 from pixelcodec import api, evaluation
 from pixelcodec.container import Header, Readable, Reader, Writer
@@ -31,14 +31,25 @@ from pixelcodec.errors import BackendError, FormatError, ModelError, Unsupported
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
 from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.pixelcnn import Config
+from pixelcodec.models.paper import PaperConfig
+from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.wavefront_pixelcnn import Config
 
 CONFIG = Config(width=16, hidden=16, blocks=1, head=8, components=3)
 NETWORK = random_network(CONFIG, seed=1)
 OTHER_NETWORK = random_network(CONFIG, seed=2)
 
+
+def pixelcnn(channels: int, bit_depth: int) -> IntegerNetwork:
+    config = PaperConfig(channels=channels, bit_depth=bit_depth, hidden=3, layers=1, head=3)
+    return randomised(lambda: PixelCNN(config), seed=1).integer_network()
+
+
+RGB_NETWORK, GRAY_NETWORK, BILEVEL_NETWORK = pixelcnn(3, 8), pixelcnn(1, 8), pixelcnn(1, 1)
+
 RGB = scene(23, 31, 3)
 GRAY = scene(23, 31)
+BILEVEL = GRAY > 100
 
 IMAGES = pytest.mark.parametrize("image", [RGB, GRAY], ids=["rgb", "gray"])
 
@@ -59,6 +70,15 @@ def model(folder: Path) -> str:
 def other_model(folder: Path) -> str:
     zoo.save_network(OTHER_NETWORK, folder / "other.safetensors")
     return str(folder / "other.safetensors")
+
+
+@pytest.fixture(scope="module")
+def paths(folder: Path, model: str) -> dict[str, str]:
+    """Paths of models by name; each codes images of other kinds."""
+    networks = {"rgb": RGB_NETWORK, "gray": GRAY_NETWORK, "bilevel": BILEVEL_NETWORK}
+    for name, network in networks.items():
+        zoo.save_network(network, folder / f"{name}.safetensors")
+    return {"both": model, **{name: str(folder / f"{name}.safetensors") for name in networks}}
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +125,24 @@ def test_any_image_comes_back(model: str, draw: st.DataObject) -> None:
     np.testing.assert_array_equal(pixelcodec.decode(written, model=model), image, strict=True)
 
 
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(draw=st.data())
+def test_any_bilevel_image_comes_back(paths: dict[str, str], draw: st.DataObject) -> None:
+    size = draw.draw(st.tuples(st.integers(1, 9), st.integers(1, 20)))
+    image = noise(*size, seed=draw.draw(st.integers(0, 9))) >= draw.draw(st.sampled_from([0, 128]))
+    tile = draw.draw(st.sampled_from([None, 1, 3, 4]))
+    written = pixelcodec.encode(image, model=paths["bilevel"], tile=tile)
+    decoded = pixelcodec.decode(written, model=paths["bilevel"])
+    np.testing.assert_array_equal(decoded, image, strict=True)
+
+
+def test_bilevel_pillow_images_come_back_as_arrays(paths: dict[str, str]) -> None:
+    written = pixelcodec.encode(Image.fromarray(BILEVEL), model=paths["bilevel"])
+    assert written == pixelcodec.encode(BILEVEL, model=paths["bilevel"])
+    decoded = pixelcodec.decode(written, model=paths["bilevel"])
+    np.testing.assert_array_equal(decoded, BILEVEL, strict=True)
+
+
 def test_bytes_depend_on_image_model_and_strips_alone(
     monkeypatch: pytest.MonkeyPatch, model: str, data: bytes
 ) -> None:
@@ -134,6 +172,49 @@ def test_evaluation_tells_both(model: str, image: Samples) -> None:
     assert found.samples == image.size
     assert found.file_bytes == len(pixelcodec.encode(image, model=model))
     assert found.model_bpsp < found.file_bpsp < found.model_bpsp + 8 * 70 / image.size
+
+
+# Tiles -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [("both", RGB), ("both", GRAY), ("rgb", RGB), ("gray", GRAY), ("bilevel", BILEVEL)],
+    ids=["both-rgb", "both-gray", "rgb", "gray", "bilevel"],
+)
+@pytest.mark.parametrize(("tile", "strip_rows"), [(1, None), (7, None), (7, 7), (8, 16), (40, 40)])
+def test_images_in_tiles_come_back(
+    paths: dict[str, str], name: str, image: Samples, tile: int, strip_rows: int | None
+) -> None:
+    written = pixelcodec.encode(image, model=paths[name], tile=tile, strip_rows=strip_rows)
+    assert pixelcodec.inspect(io.BytesIO(written)).tile == tile
+    decoded = pixelcodec.decode(written, model=paths[name])
+    np.testing.assert_array_equal(decoded, image, strict=True)
+
+
+@IMAGES
+def test_a_tile_is_an_image_of_its_own(model: str, image: Samples) -> None:
+    narrow = image[:, :9]
+    whole = payloads_of(pixelcodec.encode(narrow, model=model, tile=9, strip_rows=9))
+    for index, payload in enumerate(whole):
+        part = narrow[9 * index : 9 * index + 9]
+        assert payloads_of(pixelcodec.encode(part, model=model)) == [payload]
+
+
+@IMAGES
+def test_a_tile_that_is_larger_than_the_image_changes_the_header_alone(
+    model: str, image: Samples
+) -> None:
+    payloads = payloads_of(pixelcodec.encode(image, model=model))
+    assert payloads_of(pixelcodec.encode(image, model=model, tile=31)) == payloads
+
+
+@given(height=st.integers(1, 2**31), width=st.integers(1, 2**18), tile=st.integers(1, 65535))
+def test_by_default_strips_are_whole_rows_of_tiles(height: int, width: int, tile: int) -> None:
+    rows = api.default_strip_rows(height, width, tile)
+    assert rows % tile == 0
+    assert tile <= rows <= 65535
+    assert rows == tile or rows * width <= api.STRIP_PIXELS
 
 
 # Streams -----------------------------------------------------------------------------------------
@@ -249,6 +330,7 @@ def test_inspection(model: str, image: Samples) -> None:
         channels=image.size // (31 * 23),
         bit_depth=8,
         strip_rows=10,
+        tile=0,
         strips=tuple(len(payload) for payload in Reader(io.BytesIO(written))),
         model_name=None,
         model_id=NETWORK.model_id.hex(),
@@ -395,6 +477,38 @@ def test_what_is_no_8_bit_image_is_refused(model: str, image: Any) -> None:
         pixelcodec.encode(image, model=model)
 
 
+@pytest.mark.parametrize(
+    ("name", "image", "error", "message"),
+    [
+        ("both", BILEVEL, UnsupportedImageError, "samples of 1 bits; model .* codes samples of 8"),
+        ("bilevel", GRAY, UnsupportedImageError, "samples of 8 bits; model .* codes samples of 1"),
+        ("rgb", GRAY, ModelError, "codes images of 3 channels, not of 1"),
+        ("gray", RGB, ModelError, "codes images of 1 channels, not of 3"),
+    ],
+)
+def test_what_the_model_does_not_code_is_refused(
+    paths: dict[str, str], name: str, image: Samples, error: type[Exception], message: str
+) -> None:
+    stream = Trickle()
+    with pytest.raises(error, match=message):
+        pixelcodec.encode_to(stream, image, model=paths[name])
+    assert stream.taken == b""
+
+
+def test_an_image_that_is_too_wide_is_refused(model: str) -> None:
+    image = np.zeros((1, 2**18 + 1), np.uint8)
+    with pytest.raises(UnsupportedImageError, match="262145 columns; the widest image has 262144"):
+        pixelcodec.encode(image, model=model)
+
+
+@pytest.mark.parametrize(("tile", "strip_rows"), [(4, 10), (-1, 10), (65536, 10), (65536, None)])
+def test_tiles_that_do_not_fit_strips_are_refused(
+    model: str, tile: int, strip_rows: int | None
+) -> None:
+    with pytest.raises((ValueError, ModelError), match=r"tile|strip_rows"):
+        pixelcodec.encode(RGB, model=model, tile=tile, strip_rows=strip_rows)
+
+
 @pytest.mark.parametrize("strip_rows", [-1, 0, 65536])
 def test_strip_rows_out_of_range_are_refused(model: str, strip_rows: int) -> None:
     with pytest.raises(ValueError, match="strip_rows"):
@@ -434,11 +548,16 @@ def test_back_ends_and_devices_that_are_not_there_are_refused(
 
 
 def crafted(
-    payloads: list[bytes], samples_crc: int = 0, width: int = 31, height: int = 23, rows: int = 10
+    payloads: list[bytes], samples_crc: int = 0, network: IntegerNetwork = NETWORK, **fields: int
 ) -> bytes:
-    """A file whose checksums are right, whatever it holds."""
+    """A file whose checksums are right, whatever it holds.
+
+    ``fields``: of the header, if they are others than those of ``data``.
+    """
     stream = io.BytesIO()
-    writer = Writer(stream, Header(width, height, 3, 8, rows, NETWORK.model_id))
+    like_data = {"width": 31, "height": 23, "channels": 3, "bit_depth": 8, "strip_rows": 10}
+    header = Header(**{**like_data, **fields}, model_id=network.model_id)
+    writer = Writer(stream, header)
     for payload in payloads:
         writer.strip(payload)
     writer.close(samples_crc)
@@ -463,10 +582,49 @@ def test_strips_that_changed_places_are_noticed(model: str, data: bytes) -> None
         pixelcodec.decode(crafted([second, first, third], zlib.crc32(RGB.tobytes())), model=model)
 
 
+@pytest.mark.parametrize(
+    ("name", "network", "fields", "message"),
+    [
+        ("both", NETWORK, {"bit_depth": 1}, "samples of 1 bits, the model"),
+        ("bilevel", BILEVEL_NETWORK, {"channels": 1}, "samples of 8 bits, the model"),
+        ("gray", GRAY_NETWORK, {}, "codes images of 1 channels, not of 3"),
+        ("rgb", RGB_NETWORK, {"channels": 1}, "codes images of 3 channels, not of 1"),
+    ],
+)
+def test_a_header_that_is_not_of_the_model_is_refused(
+    paths: dict[str, str],
+    name: str,
+    network: IntegerNetwork,
+    fields: dict[str, int],
+    message: str,
+) -> None:
+    written = crafted([bytes(400)] * 3, network=network, **fields)
+    with pytest.raises((FormatError, ModelError), match=message):
+        pixelcodec.decode(written, model=paths[name])
+
+
+@pytest.mark.parametrize("level", [2, 15])
+def test_a_sample_of_1_bit_that_is_neither_0_nor_1_is_refused(
+    paths: dict[str, str], level: int
+) -> None:
+    image = np.full((3, 5), level, np.uint8)
+    written = encode(image, BILEVEL_NETWORK, Engine(BILEVEL_NETWORK), strip_rows=3)
+    with pytest.raises(FormatError, match="no encoder writes"):
+        pixelcodec.decode(written, model=paths["bilevel"])
+
+
+@pytest.mark.parametrize("tile", [0, 5])
+def test_strips_are_not_read_as_if_cut_otherwise(model: str, tile: int) -> None:
+    written = pixelcodec.encode(RGB, model=model, strip_rows=10, tile=tile)
+    crc = zlib.crc32(RGB.tobytes())
+    with pytest.raises(FormatError):
+        pixelcodec.decode(crafted(payloads_of(written), crc, tile=5 - tile), model=model)
+
+
 DAMAGED: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda data: b"",
     "another format": lambda data: b"\x89PNG\r\n\x1a\n" + data[8:],
-    "a header alone": lambda data: data[:34],
+    "a header alone": lambda data: data[:36],
     "a part of the header": lambda data: data[:20],
     "half": lambda data: data[: len(data) // 2],
     "without the end mark": lambda data: data[:-13],
@@ -526,14 +684,15 @@ ON_LINUX = pytest.mark.skipif(
 
 @ON_LINUX
 @pytest.mark.usefixtures("_memory_limit")
+@pytest.mark.parametrize("tile", [0, 1, 65535])
 @pytest.mark.parametrize(
-    ("width", "height"), [(2**24, 1), (2**31 - 1, 1), (1, 2**31 - 1), (2**31 - 1, 2**31 - 1)]
+    ("width", "height"), [(2**18, 1), (2**18, 2**10), (1, 2**31 - 1), (2**18, 2**31 - 1)]
 )
 def test_a_header_alone_costs_no_memory_whatever_it_claims(
-    model: str, width: int, height: int
+    model: str, width: int, height: int, tile: int
 ) -> None:
     stream = io.BytesIO()
-    Writer(stream, Header(width, height, 3, 8, min(height, 65535), NETWORK.model_id))
+    Writer(stream, Header(width, height, 3, 8, 65535, NETWORK.model_id, tile=tile))
     with pytest.raises(FormatError, match="truncated"):
         pixelcodec.inspect(io.BytesIO(stream.getvalue()))
     with pytest.raises(FormatError, match=r"truncated|claims"):
@@ -542,9 +701,13 @@ def test_a_header_alone_costs_no_memory_whatever_it_claims(
 
 @ON_LINUX
 @pytest.mark.usefixtures("_memory_limit")
-@pytest.mark.parametrize("width", [2**24, api.MAX_PIXELS, api.MAX_PIXELS + 1])
-def test_a_tiny_file_that_claims_to_be_a_huge_image_is_refused(model: str, width: int) -> None:
-    data = crafted([b"word"], width=width, height=1)
+@pytest.mark.parametrize("pixels", [2**24, api.MAX_PIXELS, 2 * api.MAX_PIXELS])
+@pytest.mark.parametrize("tile", [0, 1, 512])
+def test_a_tiny_file_that_claims_to_be_a_huge_image_is_refused(
+    model: str, tile: int, pixels: int
+) -> None:
+    height = pixels // 2**18
+    data = crafted([b"word"], width=2**18, height=height, strip_rows=2048, tile=tile)
     with pytest.raises(FormatError):
         pixelcodec.decode(data, model=model, device="cpu")
 
@@ -567,3 +730,8 @@ def test_readable_is_all_that_a_stream_must_be(model: str, data: bytes) -> None:
 
     stream: Readable = Minimal()
     np.testing.assert_array_equal(pixelcodec.decode_from(stream, model=model), RGB)
+
+
+def test_strips_that_tiles_do_not_fit_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"strips of 10 rows .* tiles of 4 x 4; give a multiple"):
+        pixelcodec.encode(scene(12, 12, 3), model="photo-s", strip_rows=10, tile=4)

@@ -49,6 +49,7 @@ class FakeInfo:
     channels: int
     bit_depth: int
     strip_rows: int
+    tile: int
     strips: tuple[int, ...]
     model_name: str | None
     model_id: str
@@ -68,6 +69,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
         self.raises: BaseException | None = None
+        self.tile = 0
 
     def encode(self, image: np.ndarray, **keywords: Any) -> bytes:
         self.calls.append(keywords)
@@ -102,6 +104,7 @@ class FakeApi:
             channels=(channels or [1])[0],
             bit_depth=8,
             strip_rows=4,
+            tile=self.tile,
             strips=(30, 20, 10),
             model_name="photo-m",
             model_id="0123456789abcdef",
@@ -219,6 +222,7 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
             "threads": None,
             "backend": None,
             "strip_rows": None,
+            "tile": None,
             "progress": None,
         }
     ]
@@ -226,7 +230,7 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
 
 def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
     run(
-        *("encode", photo, "-m", "photo-s", "--strip-rows", 64),
+        *("encode", photo, "-m", "photo-s", "--strip-rows", 64, "--tile", 32),
         *("--device", "cpu", "-T", 2, "--backend", "int64"),
     )
 
@@ -237,6 +241,7 @@ def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
             "threads": 2,
             "backend": "int64",
             "strip_rows": 64,
+            "tile": 32,
             "progress": None,
         }
     ]
@@ -522,6 +527,12 @@ def test_info_shows_the_header_and_each_strip(pxc: Path) -> None:
     ]
 
 
+def test_info_says_of_tiles(pxc: Path, api: FakeApi) -> None:
+    api.tile = 2
+
+    assert "  strips  3 of 4 rows, in tiles of 2 x 2" in run("info", pxc).stdout.splitlines()
+
+
 def test_info_as_json_has_every_field(pxc: Path) -> None:
     (facts,) = json.loads(run("info", "--json", pxc).stdout)
 
@@ -760,6 +771,7 @@ WRONG_USAGE = [
     ["encode", "a.png", "--device", "toaster"],
     ["encode", "a.png", "-T", "-1"],
     ["encode", "a.png", "--strip-rows", "0"],
+    ["encode", "a.png", "--strip-rows", "65536"],
     ["decode", "a.pxc", "--backend", "float16"],
     ["verify"],
     ["info"],

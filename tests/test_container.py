@@ -58,7 +58,7 @@ def chunk(tag: bytes, payload: bytes, length: int | None = None) -> bytes:
 
 
 EXAMPLE = write(HEADER, PAYLOADS)
-HEAD = EXAMPLE[:34]
+HEAD = EXAMPLE[:36]
 STRIPS = [chunk(b"S", payload) for payload in PAYLOADS]
 END = chunk(b"E", struct.pack("<I", SAMPLES_CRC))
 
@@ -68,6 +68,11 @@ def head_with(offset: int, value: int) -> bytes:
     head = bytearray(HEAD[:-4])
     head[offset] = value
     return with_crc(bytes(head))
+
+
+def tiled(tile: int, count: int) -> dict[str, int]:
+    """A side of tiles, and strips of ``count`` rows of them, or as many as strips may have."""
+    return {"tile": tile, "strip_rows": tile * min(count, 65535 // tile)}
 
 
 class Dribble(io.RawIOBase):
@@ -89,12 +94,15 @@ class Dribble(io.RawIOBase):
 
 
 headers = st.builds(
-    Header,
-    width=st.integers(1, 2**31 - 1),
+    lambda strips, **fields: Header(**strips, **fields),
+    strips=st.one_of(
+        st.fixed_dictionaries({"strip_rows": st.integers(1, 65535)}),
+        st.builds(tiled, st.integers(1, 65535), st.integers(1, 40)),
+    ),
+    width=st.integers(1, 2**18),
     height=st.integers(1, 40),
     channels=st.sampled_from([1, 3]),
-    bit_depth=st.just(8),
-    strip_rows=st.integers(1, 65535),
+    bit_depth=st.sampled_from([1, 8]),
     model_id=st.binary(min_size=8, max_size=8),
     restart=st.booleans(),
 )
@@ -137,7 +145,7 @@ class TestRoundTrip:
             assert read(reading) == (HEADER, PAYLOADS, SAMPLES_CRC)
 
     def test_a_strip_of_many_pieces(self) -> None:
-        header = Header(2**20, 1, 1, 8, 1, bytes(8))
+        header = Header(2**18, 1, 1, 8, 1, bytes(8))
         payload = bytes(range(256)) * 2**13
         source = Dribble(write(header, [payload]), most=2**20)
         assert read(source) == (header, [payload], SAMPLES_CRC)
@@ -155,6 +163,15 @@ class TestRoundTrip:
         chunks = [*STRIPS, END]
         chunks.insert(where, chunk(b"x", b"whatever"))
         assert read(io.BytesIO(HEAD + b"".join(chunks))) == (HEADER, PAYLOADS, SAMPLES_CRC)
+
+    @given(headers)
+    def test_fields_stand_where_the_format_page_says(self, header: Header) -> None:
+        data = started(header)
+        assert (data[9], data[10], data[11]) == (header.channels, header.bit_depth, header.restart)
+        assert struct.unpack_from("<2I2H8s", data, 12) == (
+            *(header.width, header.height, header.strip_rows, header.tile),
+            header.model_id,
+        )
 
     def test_the_example_of_the_format_page(self) -> None:
         page = FORMAT_PAGE.read_text(encoding="utf-8")
@@ -183,14 +200,20 @@ class TestHeader:
         ("field", "value"),
         [
             ("width", 0),
-            ("width", 2**31),
+            ("width", 2**18 + 1),
             ("height", 0),
             ("height", 2**31),
             ("channels", 2),
             ("channels", 4),
+            ("bit_depth", 0),
+            ("bit_depth", 2),
             ("bit_depth", 16),
             ("strip_rows", 0),
             ("strip_rows", 65536),
+            ("tile", -1),
+            ("tile", 3),
+            ("tile", 4),
+            ("tile", 65536),
             ("model_id", bytes(7)),
         ],
     )
@@ -198,8 +221,16 @@ class TestHeader:
         with pytest.raises(ValueError, match=field):
             replace(HEADER, **{field: value})
 
+    @given(strip_rows=st.integers(1, 65535), tile=st.integers(1, 65535))
+    def test_a_tile_divides_the_rows_of_a_strip(self, strip_rows: int, tile: int) -> None:
+        if strip_rows % tile:
+            with pytest.raises(ValueError, match=f"tile {tile}, allowed: 0, or a divisor"):
+                replace(HEADER, strip_rows=strip_rows, tile=tile)
+        else:
+            assert replace(HEADER, strip_rows=strip_rows, tile=tile).tile == tile
+
     def test_largest_image(self) -> None:
-        header = Header(2**31 - 1, 2**31 - 1, 3, 8, 65535, bytes(8))
+        header = Header(2**18, 2**31 - 1, 3, 8, 65535, bytes(8), tile=65535)
         assert Reader(io.BytesIO(started(header))).header == header
 
 
@@ -221,12 +252,12 @@ class TestDamage:
         ("tag", "limit"), [(b"S", 2**20), (b"x", 2**22)], ids=["strip", "ancillary"]
     )
     def test_a_lying_length_costs_no_memory(self, tag: bytes, limit: int) -> None:
-        header = Header(2**31 - 1, 65535, 3, 8, 65535, bytes(8))
+        header = Header(2**18, 65535, 3, 8, 65535, bytes(8))
         lie = tag + struct.pack("<I", 2**32 - 1) + bytes(1000)
         reader = Reader(io.BytesIO(started(header) + lie))
         tracemalloc.start()
         try:
-            with pytest.raises(FormatError, match="truncated at byte 1039"):
+            with pytest.raises(FormatError, match="truncated at byte 1041"):
                 list(reader)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -272,55 +303,59 @@ class TestDamage:
                 head_with(10, 16), "^the header at byte 8 says bit_depth 16.*newer", id="bit depth"
             ),
             pytest.param(
+                head_with(14, 5), "^the header at byte 8 says width 327682.*newer", id="width"
+            ),
+            pytest.param(head_with(22, 3), "^the header at byte 8 says tile 3.*newer", id="tile"),
+            pytest.param(
                 HEAD + STRIPS[0] + b"!" + STRIPS[1][1:] + END,
-                "^damaged at byte 47: b'!' is no chunk tag",
+                "^damaged at byte 49: b'!' is no chunk tag",
                 id="no tag",
             ),
             pytest.param(
                 HEAD + STRIPS[0] + STRIPS[1].replace(b"\x24", b"\x42") + END,
-                "^damaged: CRC mismatch in strip 2 of 2 at byte 47",
+                "^damaged: CRC mismatch in strip 2 of 2 at byte 49",
                 id="strip CRC",
             ),
             pytest.param(
                 HEAD + chunk(b"x", b"note").replace(b"note", b"nope"),
-                "^damaged: CRC mismatch in chunk 'x' at byte 34",
+                "^damaged: CRC mismatch in chunk 'x' at byte 36",
                 id="ancillary CRC",
             ),
             pytest.param(
                 HEAD + chunk(b"A", b"weights"),
-                "^unknown critical chunk 'A' at byte 34: a newer pixelcodec",
+                "^unknown critical chunk 'A' at byte 36: a newer pixelcodec",
                 id="critical",
             ),
             pytest.param(
                 HEAD + chunk(b"S", bytes(129)),
-                "^damaged at byte 34: strip 1 of 2 claims 129 bytes, it can have 128",
+                "^damaged at byte 36: strip 1 of 2 claims 129 bytes, it can have 128",
                 id="implausible strip",
             ),
             pytest.param(
                 HEAD + STRIPS[0] + END,
-                "^missing strips: the end mark at byte 47 comes after 1 of 2 strips",
+                "^missing strips: the end mark at byte 49 comes after 1 of 2 strips",
                 id="missing strip",
             ),
             pytest.param(
                 HEAD + b"".join(STRIPS) + STRIPS[0],
-                "^extra strip at byte 64: the image has 2 strips",
+                "^extra strip at byte 66: the image has 2 strips",
                 id="extra strip",
             ),
             pytest.param(
                 HEAD + b"".join(STRIPS) + chunk(b"E", b"12345"),
-                "^damaged at byte 64: the end mark claims 5 bytes, it has 4",
+                "^damaged at byte 66: the end mark claims 5 bytes, it has 4",
                 id="end mark of another length",
             ),
             pytest.param(
-                HEAD + STRIPS[0], "^truncated at byte 47: strip 2 of 2 is missing", id="no strip 2"
+                HEAD + STRIPS[0], "^truncated at byte 49: strip 2 of 2 is missing", id="no strip 2"
             ),
             pytest.param(
                 HEAD + b"".join(STRIPS),
-                "^truncated at byte 64: the end mark is missing",
+                "^truncated at byte 66: the end mark is missing",
                 id="no end mark",
             ),
             pytest.param(
-                EXAMPLE + b"\0", "^bytes after the end mark, from byte 77 on", id="trailing bytes"
+                EXAMPLE + b"\0", "^bytes after the end mark, from byte 79 on", id="trailing bytes"
             ),
             pytest.param(EXAMPLE + EXAMPLE, "^bytes after the end mark", id="two streams"),
         ],

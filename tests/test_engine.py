@@ -12,11 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pixelcodec.engine
-from coding import Samples, decode, encode, ignore, random_network
+from coding import Samples, decode, encode, ignore, random_network, randomised
 from pictures import noise, scene
+from pixelcodec.coder import Floats
 from pixelcodec.container import Reader
-from pixelcodec.engine import Engine, StripDecoder, StripEncoder
-from pixelcodec.models.pixelcnn import Config
+from pixelcodec.engine import Engine, StripCoder, StripDecoder, StripEncoder
+from pixelcodec.models.paper import PaperConfig
+from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.program import Distribution
+from pixelcodec.models.wavefront_pixelcnn import Config
+from pixelcodec.sampling import draw
+from pixelcodec.schedule import Wave, stacks, symbol_positions
 from places import PLACES
 
 NETWORK = random_network(
@@ -222,13 +228,122 @@ def test_an_encoder_is_told_nothing_by_an_image_before() -> None:
     assert payloads(encoded(PICTURE, 20)) == expected
 
 
+# Tiles -------------------------------------------------------------------------------------------
+
+NETWORKS = {
+    "bands": NETWORK,
+    "waves": randomised(
+        lambda: PixelCNN(PaperConfig(hidden=6, layers=1, head=6)), seed=1, gain=1.5
+    ).integer_network(),
+}
+"""An encoder takes bands of rows in hand, or waves as a decoder does."""
+
+EACH_NETWORK = pytest.mark.parametrize("name", NETWORKS)
+
+
+@cache
+def engine_of(name: str, backend: str = "int64", device: str = "cpu") -> Engine:
+    return Engine(NETWORKS[name], backend, device)
+
+
+def tiled(image: Samples, name: str, strip_rows: int, tile: int) -> bytes:
+    return encode(image, NETWORKS[name], engine_of(name), strip_rows, tile=tile)
+
+
+def choices(image: Samples, name: str, tile: int = 0) -> Floats:
+    """What the encoder codes of each pixel: [height, width, symbols, 3]."""
+    height, width, channels = image.shape
+    encoder = StripEncoder(engine_of(name), width, channels, tile=tile)
+    ordered, symbols = encoder.choices(image, ignore), channels * 2
+    found = np.empty((height, width, symbols, 3), np.float32)
+    start, slope = 0, engine_of(name).program.slope
+    for stack in stacks(height, width, tile):
+        size = (len(stack.tops), stack.rows, stack.width)
+        found[stack.index] = ordered[start + symbol_positions(*size, slope, symbols)]
+        start += found[stack.index].size // 3
+    assert start == len(ordered)
+    return found
+
+
+@EACH_NETWORK
+@pytest.mark.parametrize("size", [*SIZES, (8, 12)], ids=str)
+@pytest.mark.parametrize(("strip_rows", "tile"), [(4, 4), (12, 4), (3, 1), (64, 64)])
+def test_any_size_comes_back_in_tiles(
+    strip_rows: int, tile: int, size: tuple[int, int], name: str
+) -> None:
+    image = half_and_half(*size, 3)
+    data = tiled(image, name, strip_rows, tile)
+    np.testing.assert_array_equal(decode(data, engine_of(name)), image, strict=True)
+
+
+@EACH_NETWORK
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_each_tile_is_coded_as_an_image_of_its_own(name: str, data: st.DataObject) -> None:
+    height, width = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 20)))
+    tile = data.draw(st.integers(1, 6))
+    image = half_and_half(height, width, 3)
+    found = choices(image, name, tile)
+    for top in range(0, height, tile):
+        for left in range(0, width, tile):
+            place = np.s_[top : top + tile, left : left + tile]
+            np.testing.assert_array_equal(found[place], choices(image[place], name))
+
+
+@EACH_NETWORK
+def test_a_strip_of_tiles_is_an_image_of_its_own(name: str) -> None:
+    for index, payload in enumerate(payloads(tiled(PICTURE, name, 8, 4))):
+        part = PICTURE[8 * index : 8 * (index + 1)]
+        assert payloads(tiled(part, name, 8, 4)) == [payload]
+
+
+@EACH_NETWORK
+def test_a_single_tile_is_the_image(name: str) -> None:
+    assert payloads(tiled(PICTURE, name, 40, 40)) == payloads(tiled(PICTURE, name, 40, 0))
+
+
+@EACH_NETWORK
+@EACH_PLACE
+def test_every_place_codes_the_same_tiles(backend: str, device: str, name: str) -> None:
+    ready, expected = engine_of(name, backend, device), tiled(PICTURE, name, 16, 8)
+    assert encode(PICTURE, NETWORKS[name], ready, 16, tile=8) == expected
+    np.testing.assert_array_equal(decode(expected, ready), PICTURE)
+
+
+@pytest.mark.parametrize("band_pixels", [1, 37, 10**9])
+def test_bands_do_not_show_in_tiles(monkeypatch: pytest.MonkeyPatch, band_pixels: int) -> None:
+    expected = tiled(PICTURE, "bands", 16, 8)
+    monkeypatch.setattr(pixelcodec.engine, "BAND_PIXELS", band_pixels)
+    assert tiled(PICTURE, "bands", 16, 8) == expected
+
+
+@EACH_NETWORK
+@pytest.mark.parametrize("count", [2, 5])
+def test_equal_images_side_by_side_get_the_samples_of_one_alone(name: str, count: int) -> None:
+    def likeliest(distribution: Distribution, wave: Wave, channel: int) -> Samples:
+        return draw(distribution, np.zeros(len(distribution)), levels=256, temperature=0)
+
+    (alone,), *stack = (
+        StripCoder(engine_of(name), 11, 3).walk(images, 6, 11, likeliest, ignore)
+        for images in (1, count)
+    )
+    np.testing.assert_array_equal(stack[0], np.broadcast_to(alone, (count, 6, 11, 3)))
+    assert len(np.unique(alone)) > 1
+
+
+# Progress ----------------------------------------------------------------------------------------
+
+
 @CHANNELS
+@pytest.mark.parametrize("tile", [0, 1])
 @EACH_STRIP
-def test_progress_counts_each_pixel_once(strip_rows: int, channels: tuple[int, ...]) -> None:
+def test_progress_counts_each_pixel_once(
+    strip_rows: int, tile: int, channels: tuple[int, ...]
+) -> None:
     image = half_and_half(20, 37, *channels)
     rows = image.reshape(20, 37, -1)
-    encoder = StripEncoder(engine(), 37, rows.shape[2])
-    decoder = StripDecoder(engine(), 37, rows.shape[2])
+    encoder = StripEncoder(engine(), 37, rows.shape[2], tile=tile)
+    decoder = StripDecoder(engine(), 37, rows.shape[2], tile=tile)
     for top in range(0, 20, strip_rows):
         strip = rows[top : top + strip_rows]
         told: list[int] = []

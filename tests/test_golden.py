@@ -6,139 +6,192 @@ files. See ``golden/make.py``.
 
 import textwrap
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
 
+import pixelcodec
 import reference_decoder as reference
 from coding import Samples, decode, encode
-from golden.make import FOLDER, MODEL, STREAMS
+from golden.make import FOLDER, MODELS, STREAMS
 from pixelcodec.engine import Engine
-from pixelcodec.errors import BackendError
+from pixelcodec.images import read_image
 from pixelcodec.models.zoo import load_file
+from places import PLACES
 
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
-MODEL_ID = "30f5ec9849dcbe6b"
+MODEL_IDS = {
+    "tiny": "30f5ec9849dcbe6b",
+    "pixelcnn-rgb": "f5971ad9d892cbd6",
+    "pixelcnn-bilevel": "e0835b4489ee2d13",
+}
 
-CUDA = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
-PLACES = [
-    pytest.param("int8", "cpu"),
-    pytest.param("float32", "cpu"),
-    pytest.param("int64", "cpu"),
-    pytest.param("int8", "cuda", marks=CUDA),
-    pytest.param("float32", "cuda", marks=CUDA),
-]
+EACH_PLACE = pytest.mark.parametrize(("backend", "device"), PLACES)
+
+
+def model_file(name: str) -> Path:
+    return FOLDER / f"{name}.safetensors"
 
 
 def picture(stream: str) -> Samples:
     """The image that ``stream`` holds."""
-    return np.asarray(Image.open(FOLDER / f"{STREAMS[stream][0]}.png"))
+    return read_image(FOLDER / f"{STREAMS[stream].image}.png")
 
 
 def data(stream: str) -> bytes:
     return (FOLDER / f"{stream}.pxc").read_bytes()
 
 
-def engine_at(backend: str, device: str) -> Engine:
-    """The network, made ready; where the back end is not exact there is nothing to test."""
-    try:
-        return Engine(load_file(MODEL), backend, device)
-    except BackendError as error:
-        pytest.skip(str(error))
+@cache
+def engine(model: str, backend: str, device: str) -> Engine:
+    return Engine(load_file(model_file(model)), backend, device)
 
 
-def test_the_model_is_the_one_that_wrote_the_streams() -> None:
-    assert load_file(MODEL).model_id.hex() == MODEL_ID
-    assert reference.Network(MODEL.read_bytes()).sha256[:8].hex() == MODEL_ID
+@pytest.mark.parametrize("model", MODELS)
+def test_the_models_are_those_that_wrote_the_streams(model: str) -> None:
+    assert load_file(model_file(model)).model_id.hex() == MODEL_IDS[model]
+    assert reference.Network(model_file(model).read_bytes()).sha256[:8].hex() == MODEL_IDS[model]
 
 
-def test_every_stream_is_listed() -> None:
+def test_every_file_is_listed() -> None:
     assert {path.stem for path in FOLDER.glob("*.pxc")} == set(STREAMS)
+    assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(MODELS)
+    pictures = {path.stem for path in FOLDER.glob("*.png")}
+    assert pictures == {stream.image for stream in STREAMS.values()}
 
 
-@pytest.mark.parametrize(("backend", "device"), PLACES)
+@EACH_PLACE
 @pytest.mark.parametrize("stream", STREAMS)
 def test_decodes_to_the_same_samples(stream: str, backend: str, device: str) -> None:
-    decoded = decode(data(stream), engine_at(backend, device))
+    decoded = decode(data(stream), engine(STREAMS[stream].model, backend, device))
     np.testing.assert_array_equal(decoded, picture(stream))
 
 
-@pytest.mark.parametrize(("backend", "device"), PLACES)
+@EACH_PLACE
 @pytest.mark.parametrize("stream", STREAMS)
 def test_is_written_again_byte_for_byte(stream: str, backend: str, device: str) -> None:
-    _, strip_rows, restart = STREAMS[stream]
-    engine = engine_at(backend, device)
-    written = encode(picture(stream), load_file(MODEL), engine, strip_rows, restart)
+    how = STREAMS[stream]
+    written = encode(
+        picture(stream),
+        load_file(model_file(how.model)),
+        engine(how.model, backend, device),
+        how.strip_rows,
+        how.restart,
+        how.tile,
+    )
     assert written == data(stream)
 
 
 @pytest.mark.parametrize("stream", STREAMS)
+def test_the_public_function_decodes_the_same(stream: str) -> None:
+    decoded = pixelcodec.decode(data(stream), model=str(model_file(STREAMS[stream].model)))
+    np.testing.assert_array_equal(decoded, picture(stream), strict=True)
+
+
+@pytest.mark.parametrize("stream", STREAMS)
 def test_the_reference_decodes_the_same(stream: str) -> None:
-    np.testing.assert_array_equal(reference.decode(data(stream), MODEL), picture(stream))
+    decoded = reference.decode(data(stream), model_file(STREAMS[stream].model))
+    np.testing.assert_array_equal(decoded, picture(stream))
 
 
-def worked_example() -> str:
-    """What the reference decoder meets on its way through dot.pxc, as docs/FORMAT.md shows it."""
-    header, (payload,), _ = reference.read_stream(data("dot"))
-    strip = reference.Strip(header, reference.Network(MODEL.read_bytes()))
-    strip.rows = strip.seen_rows = range(1)
-    layer = strip.network.layer
+# The worked examples of docs/FORMAT.md -----------------------------------------------------------
+
+
+def begun(stream: str) -> tuple[reference.Architecture, bytes]:
+    """The reference decoder's network at the start of ``stream``, and the words of its strip."""
+    header, (payload,), _ = reference.read_stream(data(stream))
+    network = reference.Network(model_file(STREAMS[stream].model).read_bytes())
+    return reference.Decoder(header, network).whole, payload
+
+
+def example_of_wavefront_pixelcnn() -> str:
+    """What the reference decoder meets on its way through dot.pxc."""
+    image, payload = begun("dot")
+    assert isinstance(image, reference.WavefrontPixelCNN)
     coder = reference.RangeDecoder(payload)
-    pixel = strip.trunk(0, 0)
+    pixel = image.look(0, 0)
     lines = [
-        line("payload", payload.hex(" ").split()),
-        line("point", [f"{coder.point:#018x}"]),
+        *start(payload, coder),
         line("centre", pixel.centre),
         line("seen", pixel.seen.tolist()),
     ]
     for c in range(3):
-        hidden = reference.relu(layer(f"head.{c}")(pixel.seen))
-        found = strip.distribution(pixel, c)
+        found = image.distribution(pixel, c)
         lines += [
             "",
             line(f"channel {c}", []),
-            line("parameters", layer(f"parameters.{c}")(hidden).tolist()),
+            line("parameters", image.parameters(pixel, c)),
             line("weight", found.weights),
             line("mean", found.means),
             line("scale", found.scales),
         ]
-        first = choice(strip, coder, found, range(0, 257, 16), lines)
-        edges = range(16 * first, 16 * first + 17)
-        sample = 16 * first + choice(strip, coder, found, edges, lines)
+        first = choice(coder, found, range(0, 257, 16), lines)
+        sample = 16 * first + choice(coder, found, range(16 * first, 16 * first + 17), lines)
         lines.append(line("sample", [sample]))
-        strip.decoded(pixel, c, sample)
+        pixel.samples.append(sample)
+        image.decoded(pixel, c)
     return "\n".join(lines)
 
 
+def example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the reference decoder meets on its way through pixelcnn-dots.pxc."""
+    image, payload = begun("pixelcnn-dots")
+    assert isinstance(image, reference.PixelCNN)
+    coder = reference.RangeDecoder(payload)
+    lines = start(payload, coder)
+    run = reference.Layer.__call__
+
+    def spy(self: reference.Layer, a: reference.Vector) -> reference.Vector:
+        out = run(self, a)
+        lines.append(line(self.name, out.tolist()))
+        return out
+
+    monkeypatch.setattr(reference.Layer, "__call__", spy)
+    for x in range(2):
+        lines += ["", line(f"x = {x}", [])]
+        pixel = image.look(x, 0)
+        found = image.distribution(pixel, 0)
+        pixel.samples.append(choice(coder, found, range(17), lines))
+        image.decoded(pixel, 0)
+    return "\n".join(lines)
+
+
+def start(payload: bytes, coder: reference.RangeDecoder) -> list[str]:
+    """Tell how decoding of a strip begins."""
+    return [line("payload", payload.hex(" ").split()), line("point", [f"{coder.point:#018x}"])]
+
+
 def choice(
-    strip: reference.Strip,
-    coder: reference.RangeDecoder,
-    found: reference.Distribution,
-    edges: range,
-    lines: list[str],
+    coder: reference.RangeDecoder, found: reference.Distribution, edges: range, lines: list[str]
 ) -> int:
     """Decode a choice, and tell it in ``lines``."""
     q = (coder.point - coder.lower) % 2**64 // (coder.range >> 24)
-    branch = strip.choice(coder, found, edges)
+    branch = reference.choose(coder, found, edges)
     lines += [
         line("M", [found.mass(e) for e in edges]),
-        line("f", found.frequencies(edges)[1:-1]),
+        line("f", reference.frequencies(found, edges)[1:-1]),
         line("q", [f"{q}, branch {branch}"]),
     ]
     return branch
 
 
 def line(name: str, values: Iterable[object]) -> str:
-    """One line of the worked example, or a few where it is long."""
-    text = f"{name:12}{' '.join(map(str, values))}"
-    return textwrap.fill(text, 96, subsequent_indent=" " * 12, drop_whitespace=True).rstrip()
+    """One line of a worked example, or a few where it is long."""
+    text = f"{name:{WIDTH_OF_NAMES}} {' '.join(map(str, values))}"
+    indent = " " * (WIDTH_OF_NAMES + 1)
+    return textwrap.fill(text, 96, subsequent_indent=indent, drop_whitespace=True).rstrip()
 
 
-def test_the_worked_example_of_the_format_page() -> None:
-    assert f"\n```\n{worked_example()}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")
+WIDTH_OF_NAMES = 17
+
+
+def test_the_worked_example_of_wavefront_pixelcnn() -> None:
+    example = example_of_wavefront_pixelcnn()
+    assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")
+
+
+def test_the_worked_example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = example_of_pixelcnn(monkeypatch)
+    assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")

@@ -19,16 +19,21 @@ from PIL import Image
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.images import as_samples, check_format, read_image, write_image
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
 
 GRAY: Samples = np.arange(35, dtype=np.uint8).reshape(7, 5) * 7
 RGB: Samples = np.arange(105, dtype=np.uint8).reshape(7, 5, 3) * 2
+BILEVEL: Samples = GRAY % 3 == 0
+
+KINDS = pytest.mark.parametrize("array", [GRAY, RGB, BILEVEL], ids=["gray", "RGB", "bilevel"])
 
 RGB_FORMATS = ["png", "ppm", "bmp", "tif", "tiff", "webp"]
 GRAY_FORMATS = ["png", "pgm", "bmp", "tif", "tiff"]
+BILEVEL_FORMATS = ["png", "bmp", "tif", "tiff"]
 
 sides = st.integers(1, 12)
 gray_arrays = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape))
+bilevel_arrays = st.tuples(sides, sides).flatmap(lambda shape: arrays(np.bool_, shape))
 rgb_arrays = st.tuples(sides, sides, st.just(3)).flatmap(lambda shape: arrays(np.uint8, shape))
 
 
@@ -108,6 +113,24 @@ class TestRoundTrip:
     def test_gray(self, format: str, array: Samples) -> None:
         np.testing.assert_array_equal(decoded(encoded(array, format)), array, strict=True)
 
+    @pytest.mark.parametrize("format", BILEVEL_FORMATS)
+    @settings(deadline=None, max_examples=25)
+    @given(array=bilevel_arrays)
+    def test_bilevel(self, format: str, array: Samples) -> None:
+        data = encoded(array, format)
+        assert Image.open(io.BytesIO(data)).mode == "1"
+        np.testing.assert_array_equal(decoded(data), array, strict=True)
+
+    @pytest.mark.parametrize(
+        "data",
+        [png(1, 0, b"\x50", 4), b"P4 4 1\n\xa0"],  # PBM has 1 for black
+        ids=["PNG", "PBM"],
+    )
+    def test_bilevel_samples_are_0_and_1_in_memory_too(self, data: bytes) -> None:
+        samples = decoded(data)
+        assert samples.tolist() == [[False, True, False, True]]
+        assert samples.view(np.uint8).tolist() == [[0, 1, 0, 1]]
+
     @pytest.mark.parametrize("name", ["a.png", "a.PPM", "a.b.webp"])
     def test_the_extension_names_the_format(self, tmp_path: Path, name: str) -> None:
         write_image(RGB, tmp_path / name)
@@ -145,7 +168,6 @@ class TestRoundTrip:
 
 class TestRefusedKinds:
     CASES = (
-        pytest.param(saved("1", "PNG"), "1-bit black and white", id="bilevel PNG"),
         pytest.param(saved("P", "PNG"), "palette", id="palette PNG"),
         pytest.param(saved("P", "GIF"), "palette", id="palette GIF"),
         pytest.param(saved("LA", "PNG"), "gray with alpha", id="LA PNG"),
@@ -177,7 +199,9 @@ class TestRefusedKinds:
     def test_a_file_is_refused_by_what_it_is(self, tmp_path: Path, data: bytes, kind: str) -> None:
         path = tmp_path / "some.image"
         path.write_bytes(data)
-        message = rf"some.image: unsupported kind of image: .*{kind}.*8-bit RGB and 8-bit gray"
+        message = (
+            rf"some.image: unsupported kind of image: .*{kind}.*8-bit RGB, 8-bit gray and bilevel$"
+        )
         with pytest.raises(UnsupportedImageError, match=message):
             read_image(path)
 
@@ -283,6 +307,8 @@ class TestRefusedTargets:
             (GRAY, "a.webp", "webp does not hold gray images; lossless are: png, pgm, bmp"),
             (GRAY, "a.ppm", "ppm does not hold gray images"),
             (RGB, "a.pgm", "pgm does not hold RGB images"),
+            (BILEVEL, "a.pgm", "pgm does not hold bilevel images; lossless are: png, bmp, tif"),
+            (BILEVEL, "a.webp", "webp does not hold bilevel images"),
             (np.zeros((1, 16384, 3), np.uint8), "a.webp", "webp does not hold this image: "),
         ],
     )
@@ -334,7 +360,7 @@ class TestAsSamples:
     def test_contiguous_arrays_are_not_copied(self, array: Samples) -> None:
         assert np.shares_memory(as_samples(array), array)
 
-    @pytest.mark.parametrize("array", [GRAY, RGB], ids=["gray", "RGB"])
+    @KINDS
     @pytest.mark.parametrize(
         "view",
         [np.asfortranarray, np.flipud, lambda array: array[::2, 1:]],
@@ -345,7 +371,13 @@ class TestAsSamples:
         assert samples.flags.c_contiguous
         np.testing.assert_array_equal(samples, view(array), strict=True)
 
-    @pytest.mark.parametrize("array", [GRAY, RGB], ids=["gray", "RGB"])
+    @pytest.mark.parametrize("true", [1, 2, 255])
+    def test_bools_are_0_and_1_in_memory_whatever_they_were(self, true: int) -> None:
+        array = (BILEVEL * np.uint8(true)).view(np.bool_)
+        samples = as_samples(array)
+        np.testing.assert_array_equal(samples.view(np.uint8), np.where(BILEVEL, 1, 0))
+
+    @KINDS
     def test_pillow_images(self, array: Samples) -> None:
         samples = as_samples(Image.fromarray(array))
         np.testing.assert_array_equal(samples, array, strict=True)
@@ -356,7 +388,9 @@ class TestAsSamples:
             (RGB / 255.0, "samples of type float64"),
             (RGB.astype(np.int64), "samples of type int64"),
             (RGB.astype(np.uint16), "samples of type uint16"),
-            (GRAY > 3, "samples of type bool"),
+            (RGB > 3, "samples of one bit in three channels"),
+            (BILEVEL[0], r"shape \(5,\)"),
+            (BILEVEL[:0], "has no pixels"),
             (RGB[..., :1], r"shape \(7, 5, 1\)"),
             (RGB[..., :2], r"shape \(7, 5, 2\)"),
             (RGB[None], r"shape \(1, 7, 5, 3\)"),

@@ -76,7 +76,7 @@ def of_the_page(parameters: list[int], count: int, centre: int, residuals: list[
     slopes = parameters[3 * count :]
     shift = sum(slope * r for slope, r in zip(slopes, residuals, strict=True)) >> 4
     exp, sigmoid, inverse = (TABLES[name].tolist() for name in ("exp", "sigmoid", "inverse_scale"))
-    return reference.Distribution(
+    return reference.Mixture(
         weights=[exp[min(max(logits) - logit, 255)] for logit in logits],
         means=[min(max(mean + 16 * centre + shift, -128), 4208) for mean in means],
         scales=[min(max(scale, 0), 79) for scale in scales],

@@ -13,8 +13,16 @@ from hypothesis import strategies as st
 
 from pictures import Samples, noise
 from pixelcodec.models import context
-from pixelcodec.models.pixelcnn import Plane
-from pixelcodec.schedule import Canvas, Carry, Wave, symbol_positions, waves
+from pixelcodec.models.program import Plane
+from pixelcodec.schedule import (
+    STACK_TILES,
+    Canvas,
+    Carry,
+    Wave,
+    stacks,
+    symbol_positions,
+    waves,
+)
 
 SLOPE = 2
 
@@ -24,6 +32,7 @@ Place = tuple[int, int]
 
 sides = st.integers(1, 12)
 slopes = st.integers(1, 9)
+slopes_and_none = st.integers(0, 9)
 
 
 def pixels(wave: Wave, slope: int) -> list[Place]:
@@ -35,7 +44,7 @@ def pixels(wave: Wave, slope: int) -> list[Place]:
 
 
 @settings(deadline=None)
-@given(rows=sides, width=sides, slope=slopes)
+@given(rows=sides, width=sides, slope=slopes_and_none)
 def test_waves_take_each_pixel_once_and_are_never_empty(rows: int, width: int, slope: int) -> None:
     taken = [pixels(wave, slope) for wave in waves(rows, width, slope)]
 
@@ -75,20 +84,21 @@ def test_a_strip_takes_its_width_and_the_slope_for_each_further_row() -> None:
 
 
 @settings(deadline=None)
-@given(rows=sides, width=sides, slope=slopes, symbols=st.integers(1, 6))
+@given(images=st.integers(1, 3), rows=sides, width=sides, slope=slopes, symbols=st.integers(1, 6))
 def test_positions_follow_the_waves_symbol_by_symbol(
-    rows: int, width: int, slope: int, symbols: int
+    images: int, rows: int, width: int, slope: int, symbols: int
 ) -> None:
     order = [
-        (y, x, symbol)
+        (image, y, x, symbol)
         for wave in waves(rows, width, slope)
         for symbol in range(symbols)
+        for image in range(images)
         for y, x in pixels(wave, slope)
     ]
-    positions = symbol_positions(rows, width, slope, symbols)
+    positions = symbol_positions(images, rows, width, slope, symbols)
 
-    assert positions.shape == (rows, width, symbols)
-    assert sorted(positions.flat) == list(range(rows * width * symbols))
+    assert positions.shape == (images, rows, width, symbols)
+    assert sorted(positions.flat) == list(range(images * rows * width * symbols))
     assert [int(positions[place]) for place in order] == list(range(len(order)))
 
 
@@ -105,11 +115,18 @@ def runs(draw: st.DrawFn) -> tuple[tuple[int, int, int], ...]:
     return tuple(found)
 
 
+Spot = tuple[int, int, int]
+"""Image, row and column of a pixel."""
+
+SAMPLES = Plane(context.CHANNELS, torch.int16, context.OUTSIDE, context.RUNS, on_host=True)
+
+
 @dataclass(frozen=True)
 class Case:
-    """An image and its activations in each plane, to be visited in strips of some rows.
+    """Images and their activations in each plane, to be visited in strips of some rows.
 
-    ``window`` is how many columns a canvas of the slope holds at once.
+    ``samples`` and ``activations`` are [images, height, width, channels]. ``window`` is how many
+    columns a canvas of the slope holds at once.
     """
 
     samples: Samples
@@ -118,74 +135,134 @@ class Case:
     strip_rows: int
     window: int
 
-    def taps(self, name: str, y: int, x: int) -> list[int]:
+    def taps(self, name: str, image: int, y: int, x: int) -> list[int]:
         """The taps of a pixel in a plane, as they are meant."""
-        plane, (height, width) = self.planes[name], self.samples.shape[:2]
+        plane, (height, width) = self.planes[name], self.samples.shape[1:3]
         found: list[int] = []
         for dy, first, last in plane.runs:
             for dx in range(first, last + 1):
                 inside = 0 <= y - dy < height and 0 <= x + dx < width
                 outside = [plane.outside] * plane.channels
-                found += self.activations[name][y - dy, x + dx].tolist() if inside else outside
+                found += (
+                    self.activations[name][image, y - dy, x + dx].tolist() if inside else outside
+                )
         return found
 
-    def of(self, name: str, places: list[Place]) -> torch.Tensor:
-        """The activations of the pixels ``places``."""
-        chosen = np.stack([self.activations[name][place] for place in places])
+    def of(self, name: str, spots: list[Spot]) -> torch.Tensor:
+        """The activations of the pixels ``spots``."""
+        chosen = np.stack([self.activations[name][spot] for spot in spots])
         return torch.from_numpy(chosen).to(self.planes[name].dtype)
 
     def visit(
         self, layout: str, carried: list[Carry] | None = None
-    ) -> Iterator[tuple[Canvas, list[Place]]]:
+    ) -> Iterator[tuple[Canvas, list[Spot]]]:
         """The canvas with some pixels in hand, and which they are, until all were.
 
         ``carried`` takes what each strip hands to the strip below.
         """
-        height, width = self.samples.shape[:2]
+        images, height, width = self.samples.shape[:3]
         slope, columns = (SLOPE, self.window) if layout == "waves" else (0, None)
-        samples = Plane(context.CHANNELS, torch.int16, context.OUTSIDE, context.RUNS)
+        planes = {"samples": SAMPLES, **self.planes}
         device = torch.device("cpu")
-        canvas = Canvas(samples, self.planes, self.strip_rows, width, slope, device, columns)
+        canvas = Canvas(planes, images, self.strip_rows, width, slope, device, columns)
         above = canvas.nothing_above()
         for top in range(0, height, self.strip_rows):
             rows = min(self.strip_rows, height - top)
             canvas.begin(rows, above)
-            if layout == "waves":
-                for wave in waves(rows, width, SLOPE):
-                    canvas.select(wave)
-                    yield canvas, [(top + y, x) for y, x in pixels(wave, SLOPE)]
+            if layout == "bands":
+                places = [(y, x) for y in range(rows) for x in range(width)]
+                yield canvas, self._spots(places, top)
             else:
-                yield canvas, [(top + y, x) for y in range(rows) for x in range(width)]
+                for wave in waves(rows, width, SLOPE if layout == "waves" else 0):
+                    canvas.select(wave)
+                    y, x = wave.places(SLOPE if layout == "waves" else 0)
+                    yield canvas, self._spots(list(zip(y, x, strict=True)), top)
             above = canvas.end()
             if carried is not None:
                 carried.append(above)
 
+    def _spots(self, places: list[Place], top: int) -> list[Spot]:
+        return [(image, top + y, x) for image in range(len(self.samples)) for y, x in places]
+
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    height, width = draw(st.integers(1, 9)), draw(st.integers(1, 40))
+    images, height, width = (draw(st.integers(1, most)) for most in (3, 9, 40))
     seed = draw(st.integers(0, 99))
     planes, activations = {}, {}
     for name in ("a", "b")[: draw(st.integers(1, 2))]:
         channels = draw(st.integers(1, 3))
         planes[name] = Plane(channels, torch.int8, draw(st.sampled_from([0, -5])), draw(runs()))
-        activations[name] = noise(height, width, channels, seed=seed).astype(np.int64) % 127 + 1
-    samples = noise(height, width, draw(st.sampled_from([1, 3])), seed=seed)
+        content = noise(images * height, width, channels, seed=seed).astype(np.int64) % 127 + 1
+        activations[name] = content.reshape(images, height, width, channels)
+    samples = noise(images * height, width, draw(st.sampled_from([1, 3])), seed=seed)
     strip_rows = draw(st.integers(1, height))
-    return Case(samples, planes, activations, strip_rows, draw(st.integers(1, 40)))
+    stack = samples.reshape(images, height, width, -1)
+    return Case(stack, planes, activations, strip_rows, draw(st.integers(1, 40)))
 
 
-LAYOUTS = pytest.mark.parametrize("layout", ["waves", "bands"])
+LAYOUTS = pytest.mark.parametrize("layout", ["waves", "bands", "pixels"])
 
 
 @LAYOUTS
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
 def test_pixels_find_their_taps(layout: str, case: Case) -> None:
-    for canvas, places in case.visit(layout):
+    for canvas, spots in case.visit(layout):
+        assert canvas.count == len(spots)
         for name in case.planes:
-            found = canvas.neighbourhoods(name, case.of(name, places))
-            assert found.tolist() == [case.taps(name, *place) for place in places]
+            found = canvas.neighbourhoods(name, case.of(name, spots))
+            assert found.tolist() == [case.taps(name, *spot) for spot in spots]
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=cases())
+def test_channels_can_be_stored_one_after_the_other(case: Case) -> None:
+    for canvas, spots in case.visit("waves"):
+        for name in case.planes:
+            activations = case.of(name, spots)
+            for channel in reversed(range(activations.shape[1])):
+                canvas.store(name, activations[:, channel : channel + 1].contiguous(), channel)
+            assert canvas.taps(name).tolist() == [case.taps(name, *spot) for spot in spots]
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=cases())
+def test_pixel_by_pixel_the_row_above_is_at_hand(case: Case) -> None:
+    for canvas, spots in case.visit("pixels"):
+        for name, plane in case.planes.items():
+            if plane.runs[0][0] == 0:
+                continue
+            y = spots[0][1]
+            found = canvas.row_above(name).numpy()
+            expected = case.activations[name][:, y - 1] if y else np.full_like(found, plane.outside)
+            np.testing.assert_array_equal(found, expected)
+            canvas.store(name, case.of(name, spots))
+
+
+@settings(max_examples=30, deadline=None)
+@given(case=cases())
+def test_pixel_by_pixel_the_row_so_far_is_at_hand_and_can_be_changed(case: Case) -> None:
+    width = case.samples.shape[2]
+    for canvas, spots in case.visit("pixels"):
+        _, y, x = spots[0]
+        assert canvas.ends_row == (x == width - 1)
+        for name in case.planes:
+            canvas.store(name, case.of(name, spots) + 1)
+            canvas.row(name)[:, x] -= 1
+            expected = case.activations[name][:, y, : x + 1]
+            np.testing.assert_array_equal(canvas.row(name)[:, : x + 1].numpy(), expected)
+
+
+@LAYOUTS
+@settings(max_examples=30, deadline=None)
+@given(case=cases())
+def test_taps_of_several_planes_stand_side_by_side(layout: str, case: Case) -> None:
+    for canvas, spots in case.visit(layout):
+        for name in case.planes:
+            canvas.store(name, case.of(name, spots))
+        alone = [canvas.taps(name) for name in case.planes]
+        assert torch.equal(canvas.taps(*case.planes), torch.cat(alone, 1))
 
 
 @LAYOUTS
@@ -193,34 +270,73 @@ def test_pixels_find_their_taps(layout: str, case: Case) -> None:
 @given(case=cases())
 def test_a_strip_hands_its_last_rows_to_the_strip_below(layout: str, case: Case) -> None:
     carried: list[Carry] = []
-    for canvas, places in case.visit(layout, carried):
+    for canvas, spots in case.visit(layout, carried):
         for name in case.planes:
-            canvas.neighbourhoods(name, case.of(name, places))
+            canvas.store(name, case.of(name, spots))
 
-    height = len(case.samples)
+    height = case.samples.shape[1]
     ends = [min(top + case.strip_rows, height) for top in range(0, height, case.strip_rows)]
     for name, plane in case.planes.items():
         above = max(dy for dy, _, _ in plane.runs)
-        padding = [(above, 0), (0, 0), (0, 0)]
+        padding = [(0, 0), (above, 0), (0, 0), (0, 0)]
         padded = np.pad(case.activations[name], padding, constant_values=plane.outside)
         for end, carry in zip(ends, carried, strict=True):
-            np.testing.assert_array_equal(carry[name].numpy(), padded[end : end + above])
+            np.testing.assert_array_equal(carry[name].numpy(), padded[:, end : end + above])
 
 
 @LAYOUTS
 @settings(max_examples=60, deadline=None)
 @given(case=cases())
 def test_the_context_is_that_of_the_whole_image(layout: str, case: Case) -> None:
-    size = case.samples.shape[:2]
+    shape = case.samples.shape[:3]
     table = context.companding_table()
-    whole = context.context_of_images(np.broadcast_to(case.samples, (1, *size, 3)), table)
-    centre, features = whole.centre.reshape(*size, -1), whole.features.reshape(*size, -1)
+    whole = context.context_of_images(np.broadcast_to(case.samples, (*shape, 3)), table)
+    centre, features = whole.centre.reshape(*shape, -1), whole.features.reshape(*shape, -1)
 
-    for canvas, places in case.visit(layout):
-        y, x = np.array(places).T
+    def remember(canvas: Canvas, samples: Samples) -> None:
+        storage, block = canvas.on_host("samples")
+        rows = slice(block.row, block.row + block.rows)
+        columns = slice(block.column, block.column + block.span)
+        storage[:, rows, columns] = samples.reshape(shape[0], block.rows, block.span, -1)
+
+    for canvas, spots in case.visit(layout):
+        image, y, x = np.array(spots).T
         if layout == "bands":  # where all samples are known
-            canvas.put_samples(case.samples[y, x])
-        found = context.centred_context(*canvas.samples_in_hand(), table)
-        np.testing.assert_array_equal(found.centre, centre[y, x])
-        np.testing.assert_array_equal(found.features, features[y, x])
-        canvas.put_samples(case.samples[y, x])
+            remember(canvas, case.samples[image, y, x])
+        found = context.centred_context(*canvas.on_host("samples"), table)
+        np.testing.assert_array_equal(found.centre, centre[image, y, x])
+        np.testing.assert_array_equal(found.features, features[image, y, x])
+        remember(canvas, case.samples[image, y, x])
+
+
+# Tiles -------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(rows=sides, width=sides, tile=st.integers(0, 5))
+def test_stacks_take_each_pixel_once(rows: int, width: int, tile: int) -> None:
+    taken = np.zeros((rows, width), int)
+    for stack in stacks(rows, width, tile):
+        assert taken[stack.index].shape == (len(stack.tops), stack.rows, stack.width)
+        taken[stack.index] += 1
+        if tile:
+            assert not (stack.tops % tile).any()
+            assert not (stack.lefts % tile).any()
+            assert max(stack.rows, stack.width) <= tile
+    assert (taken == 1).all()
+
+
+def test_a_strip_that_is_not_cut_is_one_stack() -> None:
+    (stack,) = stacks(5, 7, 0)
+    assert (len(stack.tops), stack.rows, stack.width) == (1, 5, 7)
+
+
+def test_a_stack_has_at_most_so_many_tiles() -> None:
+    counts = [len(stack.tops) for stack in stacks(28 * 30, 28 * 40, 28)]
+    assert counts == [STACK_TILES, STACK_TILES, 1200 - 2 * STACK_TILES]
+
+
+@pytest.mark.parametrize(("tile", "count"), [(32, 512), (33, 481), (256, 8), (725, 1), (1000, 1)])
+def test_a_stack_of_large_tiles_has_fewer(tile: int, count: int) -> None:
+    first = next(stacks(tile * 30, tile * 30, tile))
+    assert len(first.tops) == count

@@ -2,43 +2,75 @@
 
 In ``tests/``: ``python -m golden.make``. It makes:
 
-* ``tiny.safetensors``: a small random network whose values often meet their limits, so that the
-  files are long, not short, and every branch of the arithmetic counts. Another version of PyTorch
-  may draw other random numbers, but the files below only need this one network;
-* ``rgb.png``, ``gray.png``, ``dot.png``: noise, slopes and extremes side by side, and one pixel;
-* ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by the network.
+* ``MODEL.safetensors`` for each entry of :data:`MODELS`: small random networks whose values often
+  meet their limits, so that the files are long, not short, and every branch of the arithmetic
+  counts. Another version of PyTorch may draw other random numbers, but the files below only need
+  these very networks;
+* ``IMAGE.png``: noise, slopes and extremes side by side, one pixel, and two;
+* ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by one of the networks.
 
 New golden files are added under new names; the old ones stay.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from coding import Samples, encode, random_network
+from coding import Samples, encode, randomised
 from pixelcodec.engine import Engine
-from pixelcodec.models.pixelcnn import Config
+from pixelcodec.images import read_image
+from pixelcodec.models.paper import PaperConfig
+from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import load_file, save_network
 
 FOLDER = Path(__file__).parent
-MODEL = FOLDER / "tiny.safetensors"
+
+MODELS: dict[str, Callable[[], WavefrontPixelCNN | PixelCNN]] = {
+    "tiny": lambda: WavefrontPixelCNN(Config(width=16, hidden=16, blocks=2, head=8, components=3)),
+    "pixelcnn-rgb": lambda: PixelCNN(PaperConfig(hidden=7, layers=2, head=5)),
+    "pixelcnn-bilevel": lambda: PixelCNN(
+        PaperConfig(channels=1, bit_depth=1, hidden=4, layers=2, head=3, skip=True)
+    ),
+}
+"""The float network of each model."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """How a stream was written."""
+
+    image: str
+    model: str
+    strip_rows: int
+    restart: bool = False
+    tile: int = 0
+
 
 STREAMS = {
-    "dot": ("dot", 1, False),
-    "gray": ("gray", 9, False),
-    "rgb": ("rgb", 17, False),
-    "rgb-strips": ("rgb", 5, False),
-    "rgb-restart": ("rgb", 7, True),
+    "dot": Stream("dot", "tiny", 1),
+    "gray": Stream("gray", "tiny", 9),
+    "rgb": Stream("rgb", "tiny", 17),
+    "rgb-strips": Stream("rgb", "tiny", 5),
+    "rgb-restart": Stream("rgb", "tiny", 7, restart=True),
+    "rgb-tiles": Stream("rgb", "tiny", 10, tile=5),
+    "pixelcnn-rgb": Stream("rgb", "pixelcnn-rgb", 9),
+    "pixelcnn-dots": Stream("dots", "pixelcnn-bilevel", 1),
+    "pixelcnn-tiles": Stream("bilevel", "pixelcnn-bilevel", 12, tile=6),
+    "pixelcnn-stacks": Stream("bilevel", "pixelcnn-bilevel", 48, tile=2),
 }
-"""For each stream its image, the rows of a strip, and whether strips are independent."""
 
 
 def image(name: str) -> Samples:
     """Return the image ``name``."""
     if name == "dot":
         return np.array([[[7, 200, 131]]], np.uint8)
-    height, width, channels = {"rgb": (17, 24, 3), "gray": (9, 31, 1)}[name]
+    if name == "dots":
+        return np.array([[True, False]])
+    height, width, channels = {"rgb": (17, 24, 3), "gray": (9, 31, 1), "bilevel": (47, 47, 1)}[name]
     y, x, c = np.indices((height, width, channels))
     made: Samples = (9 * y + 5 * x + 70 * c).astype(np.uint8)  # a slope that passes from 255 to 0
     noise = np.random.default_rng(1).integers(0, 256, made.shape, dtype=np.uint8)
@@ -46,6 +78,7 @@ def image(name: str) -> Samples:
     made[:, third : 2 * third] = noise[:, third : 2 * third]
     made[:, 2 * third :] = np.where(noise[:, 2 * third :] < 128, 0, 255)
     made[height // 2 :, 2 * third :] //= 2
+    made = made >= 127 if name == "bilevel" else made
     return made if channels == 3 else made[:, :, 0]
 
 
@@ -57,20 +90,22 @@ def missing(path: Path) -> bool:
 
 def main() -> None:
     """Make what is missing, in the order in which one thing needs another."""
-    if missing(MODEL):
-        config = Config(width=16, hidden=16, blocks=2, head=8, components=3)
-        save_network(random_network(config, seed=1, gain=3.0), MODEL)
-    network = load_file(MODEL)
-    engine = Engine(network, "int64")
-    for name in ("rgb", "gray", "dot"):
+    for name, make in MODELS.items():
+        model = FOLDER / f"{name}.safetensors"
+        if missing(model):
+            save_network(randomised(make, seed=1, gain=3.0).integer_network(), model)
+    for name in sorted({stream.image for stream in STREAMS.values()}):
         picture = FOLDER / f"{name}.png"
         if missing(picture):
             Image.fromarray(image(name)).save(picture)
-    for name, (source, strip_rows, restart) in STREAMS.items():
+    for name, how in STREAMS.items():
         stream = FOLDER / f"{name}.pxc"
         if missing(stream):
-            samples = np.asarray(Image.open(FOLDER / f"{source}.png"))
-            stream.write_bytes(encode(samples, network, engine, strip_rows, restart))
+            network = load_file(FOLDER / f"{how.model}.safetensors")
+            samples = read_image(FOLDER / f"{how.image}.png")
+            engine = Engine(network, "int64")
+            written = encode(samples, network, engine, how.strip_rows, how.restart, how.tile)
+            stream.write_bytes(written)
 
 
 if __name__ == "__main__":

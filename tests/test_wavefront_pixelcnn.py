@@ -4,6 +4,7 @@ There is a float network, which trains, and an integer program, which codes.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from unittest import mock
 
@@ -16,16 +17,21 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coding import Samples, ignore
+from conversion import as_float, check_conversion, quantised, random_activations
 from pictures import noise, scene
 from pixelcodec import evaluation
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.errors import ModelError
-from pixelcodec.exact import Arithmetic
 from pixelcodec.models import context, mixture
 from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d
-from pixelcodec.models.network import IntegerLayer
-from pixelcodec.models.pixelcnn import SEEN, Config, IntegerPixelCNN, PixelCNN
+from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.quantise import integer_layer
+from pixelcodec.models.wavefront_pixelcnn import (
+    SEEN,
+    Config,
+    IntegerWavefrontPixelCNN,
+    WavefrontPixelCNN,
+)
 from pixelcodec.schedule import symbol_positions
 
 SLOPE = 2
@@ -33,17 +39,15 @@ SMALL = Config(width=16, hidden=16, blocks=2, head=8, components=3)
 SPATIAL_TAPS = [(1, -1), (1, 0), (1, 1), (0, -1), (0, 0)]
 """Taps of a block, (rows above, columns right)."""
 
-ARITHMETIC = Arithmetic(torch.device("cpu"), "int64")
-
 Integers = npt.NDArray[np.int64]
 
 
 @cache
-def float_network(config: Config = SMALL, seed: int = 1) -> PixelCNN:
+def float_network(config: Config = SMALL, seed: int = 1) -> WavefrontPixelCNN:
     """A random network whose biases are not zero either, and whose heads look hard."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = PixelCNN(config)
+        network = WavefrontPixelCNN(config)
         with torch.no_grad():
             for name, parameter in network.named_parameters():
                 if name.endswith("bias"):
@@ -73,7 +77,7 @@ def choices_of_integer(image: Samples, config: Config = SMALL) -> npt.NDArray[np
     rows = image.reshape(height, width, -1)
     channels = rows.shape[2]
     ordered = StripEncoder(engine(config), width, channels).choices(rows, ignore)
-    positions = symbol_positions(height, width, SLOPE, 2 * channels)
+    (positions,) = symbol_positions(1, height, width, SLOPE, 2 * channels)
     return ordered[positions].reshape(height, width, channels, 2, 3)
 
 
@@ -228,40 +232,6 @@ def test_a_gray_image_is_the_first_of_three_equal_channels() -> None:
 # Conversion --------------------------------------------------------------------------------------
 
 
-def random_activations(*shape: int, low: int = 0, high: int = 127) -> Tensor:
-    """Int8 that layers take."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.randint(low, high + 1, shape, generator=generator, dtype=torch.int8)
-
-
-def as_float(activations: Tensor) -> Tensor:
-    """Int8 [n, inputs] -> float32 [n, inputs, 1, 1], what they stand for."""
-    return (activations.to(torch.float32) * 2.0**-ACTIVATION_BITS)[..., None, None]
-
-
-def quantised(layer: MaskedConv2d, values: Tensor, outputs: slice = slice(None)) -> Tensor:
-    """What ``layer`` gives in training with rounding on: [n, outputs] or [n * h * w, outputs]."""
-    layer.quantised = True
-    found: Tensor = layer(values)[:, outputs].permute(0, 2, 3, 1).flatten(0, 2)
-    layer.quantised = False
-    return found.double()
-
-
-def check_conversion(
-    layer: IntegerLayer, activations: Tensor, expected: Tensor, bits: float | Tensor, offset: float
-) -> None:
-    """Assert that ``layer`` rounds what is ``expected`` to ``bits``, with ``offset`` added.
-
-    It may be wrong by half a unit in the last place, and by what its rounded bias is wrong.
-    """
-    found = ARITHMETIC.linear(layer)(activations).double()
-    exact = expected * torch.exp2(torch.as_tensor(bits).double()) + offset
-    allowed = 0.5 + torch.exp2(-layer.shift.double() - 1) + 1e-3
-    assert allowed.max() <= 1
-    assert ((found - exact).abs() <= allowed).all()
-    assert len(torch.unique(found)) > 20
-
-
 def test_conversion_of_the_input_layer() -> None:
     network = float_network()
     activations = random_activations(300, context.FEATURES, low=-127)
@@ -322,12 +292,12 @@ def parameters_of_integer(image: Samples, seed: int) -> list[Tensor]:
     """The integer program's parameters of all distributions of each channel: [pixels, n]."""
     found: list[Tensor] = []
 
-    def spy(program: IntegerPixelCNN, seen: Tensor, channel: int) -> Tensor:
+    def spy(program: IntegerWavefrontPixelCNN, seen: Tensor, channel: int) -> Tensor:
         found.append(parameters(program, seen, channel))
         return found[-1]
 
-    parameters = IntegerPixelCNN.parameters
-    with mock.patch.object(IntegerPixelCNN, "parameters", spy):
+    parameters = IntegerWavefrontPixelCNN.parameters
+    with mock.patch.object(IntegerWavefrontPixelCNN, "parameters", spy):
         StripEncoder(engine(seed=seed), image.shape[1], 3).choices(image, ignore)
     assert len(found) == 3  # all pixels in one band
     return found
@@ -380,7 +350,7 @@ def test_weights_up_to_a_limit_convert(bits: int, largest: float) -> None:
 
 @pytest.mark.parametrize("name", ["input", "mix.0", "parameters_of"])
 def test_a_network_with_too_large_a_weight_does_not_convert(name: str) -> None:
-    network = PixelCNN(SMALL)
+    network = WavefrontPixelCNN(SMALL)
     with torch.no_grad():
         layer = network.get_submodule(name)
         assert isinstance(layer, MaskedConv2d)
@@ -390,7 +360,7 @@ def test_a_network_with_too_large_a_weight_does_not_convert(name: str) -> None:
 
 
 def test_masked_weights_are_neither_coded_nor_limited() -> None:
-    network = PixelCNN(SMALL)
+    network = WavefrontPixelCNN(SMALL)
     before = network.integer_network().sha256
     with torch.no_grad():
         for layer in network.modules():
@@ -400,7 +370,7 @@ def test_masked_weights_are_neither_coded_nor_limited() -> None:
 
 
 def test_rounding_in_training_does_not_change_what_a_network_converts_to() -> None:
-    network = PixelCNN(SMALL)
+    network = WavefrontPixelCNN(SMALL)
     before = network.integer_network().sha256
     network.quantise()
     network(torch.from_numpy(scene(8, 8, 3)[None].copy()))
@@ -411,3 +381,44 @@ def test_rounding_in_training_does_not_change_what_a_network_converts_to() -> No
 def test_mixtures_that_are_not_coded_exactly_are_refused(components: int) -> None:
     with pytest.raises(ModelError, match=r"components .*1\.\.7"):
         Config(components=components)
+
+
+# Models that cannot be ---------------------------------------------------------------------------
+
+
+def spoiled(table: str, index: int, value: int) -> IntegerNetwork:
+    network = float_network().integer_network()
+    tables = {name: values.clone() for name, values in network.tables.items()}
+    tables[table][index] = value
+    return replace(network, tables=tables)
+
+
+@pytest.mark.parametrize(
+    ("table", "index", "value"),
+    [
+        ("companding", 0, -128),
+        ("companding", context.ZERO_DIFFERENCE, 1),
+        ("sigmoid", 0, 32767),
+        ("sigmoid", 100, 65535),
+        ("sigmoid", -1, 65536),
+        ("inverse_scale", 3, 0),
+        ("inverse_scale", 3, 2**20 + 1),
+        ("exp", 0, 1025),
+        ("exp", 7, 1024),
+        ("exp", -1, -1),
+    ],
+)
+def test_tables_by_which_coding_could_overflow_are_refused(
+    table: str, index: int, value: int
+) -> None:
+    with pytest.raises(ModelError, match="table"):
+        Engine(spoiled(table, index, value), "int64")
+
+
+@pytest.mark.parametrize("table", ["companding", "sigmoid", "inverse_scale", "exp"])
+def test_a_network_without_a_table_or_with_a_short_one_is_refused(table: str) -> None:
+    network = float_network().integer_network()
+    without = {name: values for name, values in network.tables.items() if name != table}
+    for tables in (without, {**network.tables, table: network.tables[table][:-1]}):
+        with pytest.raises(ModelError, match="table"):
+            Engine(replace(network, tables=tables), "int64")

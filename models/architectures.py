@@ -1,0 +1,97 @@
+"""Which architectures there are, by the name that model files carry."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pixelcodec.errors import ModelError
+from pixelcodec.models import diagonal_bilstm, pixelcnn, row_lstm, wavefront_pixelcnn
+from pixelcodec.models.grow import grown
+from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.models.paper import PaperConfig, PaperNetwork
+from pixelcodec.models.program import Arithmetic, Program
+
+PROGRAMS: dict[str, Callable[[IntegerNetwork, Arithmetic], Program]] = {
+    wavefront_pixelcnn.ARCHITECTURE: wavefront_pixelcnn.IntegerWavefrontPixelCNN,
+    pixelcnn.ARCHITECTURE: pixelcnn.IntegerPixelCNN,
+    row_lstm.ARCHITECTURE: row_lstm.IntegerRowLSTM,
+    diagonal_bilstm.ARCHITECTURE: diagonal_bilstm.IntegerDiagonalBiLSTM,
+}
+
+
+def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
+    """Make ``network`` ready to run by ``arithmetic``.
+
+    Raises:
+        ModelError: its architecture is not known, or its integers are not those that it needs.
+    """
+    if network.architecture not in PROGRAMS:
+        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
+    return PROGRAMS[network.architecture](network, arithmetic)
+
+
+# Training ----------------------------------------------------------------------------------------
+
+Config = wavefront_pixelcnn.Config | PaperConfig
+"""Hyperparameters of a network."""
+
+FloatNetwork = wavefront_pixelcnn.WavefrontPixelCNN | PaperNetwork
+"""A network that trains.
+
+It gives the bits of each sample of whole images, float32 [n, h, w, channels], of uint8 of the same
+shape; it rounds to an :class:`IntegerNetwork`.
+"""
+
+TRAINABLE: dict[str, tuple[type[Config], Callable[[Any], FloatNetwork]]] = {
+    wavefront_pixelcnn.ARCHITECTURE: (
+        wavefront_pixelcnn.Config,
+        wavefront_pixelcnn.WavefrontPixelCNN,
+    ),
+    pixelcnn.ARCHITECTURE: (PaperConfig, pixelcnn.PixelCNN),
+    row_lstm.ARCHITECTURE: (row_lstm.RowConfig, row_lstm.RowLSTM),
+    diagonal_bilstm.ARCHITECTURE: (
+        diagonal_bilstm.DiagonalConfig,
+        diagonal_bilstm.DiagonalBiLSTM,
+    ),
+}
+"""Hyperparameters and float network of each architecture."""
+
+
+def make_config(architecture: str, values: Mapping[str, Any]) -> Config:
+    """Hyperparameters of ``architecture``: ``values``, JSON, and for the rest the defaults.
+
+    Raises:
+        ModelError: the architecture or a name is not known, or a value is out of its range.
+    """
+    if architecture not in TRAINABLE:
+        raise ModelError(f"architecture {architecture!r} needs a newer pixelcodec")
+    try:
+        return TRAINABLE[architecture][0](**values)
+    except TypeError as error:
+        raise ModelError(f"{architecture} has no such parameters: {dict(values)}") from error
+
+
+def make_float_network(architecture: str, config: Config) -> FloatNetwork:
+    """A network with random weights."""
+    return TRAINABLE[architecture][1](config)
+
+
+def continued(network: FloatNetwork, architecture: str, config: Config) -> FloatNetwork:
+    """A network of ``architecture`` and ``config`` that computes what ``network`` does.
+
+    Raises:
+        ModelError: ``network`` is of another architecture, or cannot grow to ``config``.
+    """
+    if type(network) is TRAINABLE[architecture][1]:
+        if network.config == config:
+            return network
+        if isinstance(network, wavefront_pixelcnn.WavefrontPixelCNN):
+            assert isinstance(config, wavefront_pixelcnn.Config)
+            return grown(network, config)
+    raise ModelError(f"a network of {network.config} cannot become {architecture} of {config}")
+
+
+def images_of(config: Config) -> tuple[int, int]:
+    """Channels, and bits of a sample, of the images that a network of ``config`` trains on."""
+    if isinstance(config, PaperConfig):
+        return config.channels, config.bit_depth
+    return wavefront_pixelcnn.CHANNELS, 8
