@@ -1,8 +1,9 @@
 """``pixelcodec eval``: bits per dimension of a model and of its files, side by side."""
 
 import json
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
@@ -17,18 +18,23 @@ from pixelcodec.cli.common import (
     quiet_option,
 )
 from pixelcodec.cli.files import image_files, read_bytes
+from pixelcodec.cli.folders import DataFolder, data_option
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import table
 
 if TYPE_CHECKING:  # the library imports torch
     from pixelcodec.engine import Engine
     from pixelcodec.evaluation import Evaluation
-    from pixelcodec.images import Samples
+    from pixelcodec.models.architectures import FloatNetwork
 
 
 @click.command("eval")
-@path_argument("paths", nargs=-1, required=True)
+@path_argument("paths", nargs=-1)
 @model_option
+@data_option(
+    "The test set of a data set, coded as one file, beside the paper's figure.", needs_kind=True
+)
+@click.option("--images", type=click.IntRange(min=1), help="Of --data, the first so many only.")
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
@@ -43,6 +49,8 @@ def evaluate(
     ctx: click.Context,
     paths: tuple[Path, ...],
     model: str,
+    data: DataFolder | None,
+    images: int | None,
     checkpoint: Path | None,
     as_json: bool,
     quiet: bool,
@@ -51,56 +59,83 @@ def evaluate(
     """Show the bits of a model beside those of its files.
 
     PATHS are images and folders of images. Bits per sample (bits per dimension): of the float
-    network where a checkpoint is given, of the integer network, and of the real file.
+    network where a checkpoint is given, of the integer network, and of the real file. Or:
+    --data KIND:FOLDER, KIND one of mnist (binarised; nats an image), cifar10, imagenet32,
+    imagenet64, mosaic and photos32.
     """
+    if bool(paths) == (data is not None):
+        raise click.UsageError("give either images or --data")
+    if images is not None and data is None:
+        raise click.UsageError("--images goes with --data")
+    import torch
+
     from pixelcodec import api
     from pixelcodec.models import zoo
 
+    torch.set_num_threads(compute["threads"] or 1)
     with errors_about(None):
         engine = api.make_engine(zoo.load(model), compute["backend"], compute["device"])
+    network = None if checkpoint is None else _float_network(checkpoint)
+    if data is not None:
+        _evaluate_data(data, images, model, engine, network, as_json, quiet)
+    elif _evaluate_images(paths, model, engine, network, as_json, quiet):
+        ctx.exit(1)
+
+
+def _float_network(checkpoint: Path) -> "FloatNetwork":
+    from safetensors import SafetensorError
+
+    from pixelcodec.models.train import load_float_network
+
+    with errors_about(checkpoint):
+        try:
+            return load_float_network(checkpoint)
+        except SafetensorError as error:
+            raise Failure(checkpoint, error) from error
+
+
+# Images ------------------------------------------------------------------------------------------
+
+Row = tuple[Path, "Evaluation", float | None]
+
+
+def _evaluate_images(
+    paths: tuple[Path, ...],
+    model: str,
+    engine: "Engine",
+    network: "FloatNetwork | None",
+    as_json: bool,
+    quiet: bool,
+) -> bool:
+    """Show each image; whether one failed."""
     files = image_files(paths)
     rows, failed = [], False
     with progress_bar("eval", quiet=quiet, unit="images") as progress:
         for done, file in enumerate(files):
             try:
-                rows.append((file, *_evaluate(file, model, engine, checkpoint)))
+                rows.append((file, *_evaluate(file, model, engine, network)))
             except Failure as failure:
                 failure.show()
                 failed = True
             if progress:
                 progress(done + 1, len(files))
-    _print(rows, as_json, checkpoint is not None)
-    if failed:
-        ctx.exit(1)
-
-
-Row = tuple[Path, "Evaluation", float | None]
+    _print(rows, as_json, network is not None)
+    return failed
 
 
 def _evaluate(
-    file: Path, model: str, engine: "Engine", checkpoint: Path | None
+    file: Path, model: str, engine: "Engine", network: "FloatNetwork | None"
 ) -> tuple["Evaluation", float | None]:
     from pixelcodec import evaluation
     from pixelcodec.images import read_image
+    from pixelcodec.models.train import float_bits
 
     with errors_about(file):
         image = read_image(read_bytes(file))
         found = evaluation.evaluate(image, model, engine)
-    if checkpoint is None:
+    if network is None:
         return found, None
-    return found, _float_bits(checkpoint, image)
-
-
-def _float_bits(checkpoint: Path, image: "Samples") -> float:
-    from safetensors import SafetensorError
-
-    from pixelcodec.models.train import float_bits
-
-    with errors_about(checkpoint):
-        try:
-            return float_bits(checkpoint, image)
-        except SafetensorError as error:
-            raise Failure(checkpoint, error) from error
+    return found, float_bits(network, image.reshape(1, *image.shape[:2], -1))
 
 
 def _print(rows: list[Row], as_json: bool, with_float: bool) -> None:
@@ -141,3 +176,65 @@ def _as_dict(path: Path, found: "Evaluation", float_bits: float | None) -> dict[
         "file_bpsp": found.file_bpsp,
         "file_bytes": found.file_bytes,
     }
+
+
+# Data sets ---------------------------------------------------------------------------------------
+
+
+def _evaluate_data(
+    data: DataFolder,
+    count: int | None,
+    model: str,
+    engine: "Engine",
+    network: "FloatNetwork | None",
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Show the test set in the unit of the paper."""
+    from pixelcodec import evaluation
+    from pixelcodec.models import zoo
+    from pixelcodec.models.datasets import DATA_SETS
+    from pixelcodec.models.train import float_bits
+
+    assert data.kind is not None
+    with errors_about(None):
+        images = DATA_SETS[data.kind].test(data.folder)[:count]
+    binary = DATA_SETS[data.kind].bit_depth == 1
+    image = evaluation.mosaic_of(images)
+    image = image[..., 0] if image.shape[2] == 1 else image
+    with (
+        errors_about(data.folder),
+        progress_bar("eval", quiet=quiet) as progress,
+    ):
+        found = evaluation.evaluate(
+            image.astype(bool) if binary else image, model, engine, images.shape[1], progress
+        )
+    architecture = zoo.load(model).architecture
+    # Of a single bit the paper gives nats an image, else bits per dimension.
+    scale = math.log(2) / len(images) if binary else 1 / images.size
+    facts = {
+        "data": data.kind,
+        "images": len(images),
+        "samples": images.size,
+        "unit": "nats an image" if binary else "bits per dimension",
+        "float": None if network is None else float_bits(network, images) * scale,
+        "model": found.model_bits * scale,
+        "file": 8 * found.file_bytes * scale,
+        "file_bytes": found.file_bytes,
+        "paper": evaluation.PAPER.get((data.kind, architecture)),
+    }
+    click.echo(json.dumps(facts, indent=2) if as_json else _data_table(facts))
+
+
+def _data_table(facts: dict[str, Any]) -> str:
+    names = {
+        "float": "float network",
+        "model": "integer network",
+        "file": "file",
+        "paper": "PixelRNN paper, all images",
+    }
+    digits = 2 if facts["unit"].startswith("nats") else 4
+    rows = [
+        [name, f"{facts[key]:.{digits}f}"] for key, name in names.items() if facts[key] is not None
+    ]
+    return table([f"{facts['data']}, {facts['images']:,} images", facts["unit"]], rows)

@@ -1,46 +1,91 @@
-"""``pixelcodec train``: folders of images to a model, with its card."""
+"""``pixelcodec train``: folders of images, or a recipe and its data, to a model and its card."""
 
 import json
+import os
 import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from pixelcodec.cli.common import Failure, errors_about, path_argument, quiet_option
-from pixelcodec.cli.files import atomic_output
+from pixelcodec.cli.common import (
+    Failure,
+    errors_about,
+    force_option,
+    path_argument,
+    quiet_option,
+)
+from pixelcodec.cli.files import atomic_output, refuse_overwriting
+from pixelcodec.cli.folders import DataFolder, data_option
 from pixelcodec.cli.progress import is_terminal
+from pixelcodec.cli.tables import table
 
 if TYPE_CHECKING:  # all import torch
     from collections.abc import Callable
 
+    from pixelcodec.models.datasets import Training
     from pixelcodec.models.network import IntegerNetwork
+    from pixelcodec.models.recipes import Recipe
     from pixelcodec.models.train import Report, Run
 
     Tell = Callable[[Report], None]
 
 PRESETS = {
     "photo-s": {"width": 32, "hidden": 32, "blocks": 3, "head": 24, "components": 3},
-    "photo-m": {"width": 64, "hidden": 64, "blocks": 4, "head": 32, "components": 5},
+    "photo-m": {"width": 64, "hidden": 128, "blocks": 4, "head": 64, "components": 5},
 }
 """Networks by the names of the models that ship."""
 
 
+_OF_PHOTOGRAPHS = ("folders", "preset", "patch", "width", "hidden", "blocks", "head", "components")
+"""Parameters that have no place beside a recipe."""
+
+
+def _list_recipes(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if not asked or ctx.resilient_parsing:
+        return
+    from pixelcodec.models import recipes
+
+    found = [recipes.load(name) for name in recipes.names()]
+    rows = [[each.name, each.data, each.description] for each in found]
+    click.echo(table(["recipe", "data", "what it trains"], rows, left=(0, 1, 2)))
+    ctx.exit()
+
+
+def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
+    if path.suffix != ".safetensors":
+        raise click.BadParameter(f"{path} does not end in .safetensors")
+    return path
+
+
 @click.command()
-@path_argument("folders", nargs=-1, required=True)
+@path_argument("folders", nargs=-1)
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_recipes,
+    help="Show the recipes, and do nothing else.",
+)
+@click.option("--recipe", "recipe_name", metavar="NAME", help="What to train, and on what data.")
+@data_option("The data set of the recipe, or of another KIND.", needs_kind=False)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
+    callback=_model_file,
     required=True,
     metavar="FILE",
     help="The model, .safetensors; its card goes beside it as .json.",
 )
+@force_option
 @click.option(
     "--run",
     "run_folder",
@@ -49,6 +94,12 @@ PRESETS = {
     help="Where checkpoint, log and plot go. [default: runs/NAME]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the run's folder.")
+@click.option(
+    "--start",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="CHECKPOINT",
+    help="Begin with the weights of another run, whose network may be smaller.",
+)
 @click.option(
     "--preset",
     type=click.Choice(sorted(PRESETS)),
@@ -64,14 +115,24 @@ PRESETS = {
 @click.option(
     "--megapixels",
     type=click.FloatRange(min=0, min_open=True),
-    default=1000.0,
-    show_default=True,
-    help="Length of the whole run, what was trained before --resume included.",
+    help="Length of the whole run, what was trained before --resume included. "
+    "[default: 1000, or the recipe's]",
 )
-@click.option("--rate", type=float, default=3e-3, show_default=True, help="Learning rate.")
-@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Patches.")
+@click.option("--rate", type=float, help="Learning rate. [default: 0.003, or the recipe's]")
+@click.option(
+    "--cool-down",
+    type=click.FloatRange(0, 1),
+    default=0.6,
+    show_default=True,
+    help="Share of the run in which the rate falls to nothing.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    help="Images of a step of each process. [default: 8, or the recipe's]",
+)
 @click.option("--patch", type=click.IntRange(min=8), default=64, show_default=True, help="Pixels.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="[default: 0, or the recipe's]")
 @click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
@@ -87,46 +148,121 @@ def train(
     /,
     *,
     folders: tuple[Path, ...],
+    recipe_name: str | None,
+    data: DataFolder | None,
     output: Path,
+    force: bool,
     run_folder: Path | None,
     resume: bool,
+    start: Path | None,
     preset: str,
-    megapixels: float,
-    rate: float,
-    batch: int,
+    megapixels: float | None,
+    rate: float | None,
+    cool_down: float,
+    batch: int | None,
     patch: int,
-    seed: int,
+    seed: int | None,
     device: str,
     threads: int,
     quiet: bool,
     **sizes: int | None,
 ) -> None:
-    """Train a model on the lossless images in FOLDERS.
+    """Train a model on the lossless images in FOLDERS, or by a recipe.
 
-    Every twentieth image is held out. A run that was stopped, by whatever, goes on where it was
-    with --resume. For several GPUs or machines start it by torchrun.
+    Of the images in FOLDERS every twentieth is held out. Or: --recipe NAME --data FOLDER. A run
+    that was stopped, by whatever, goes on where it was with --resume. For several GPUs or machines
+    start it by torchrun.
     """
+    _check_usage(ctx, folders, recipe_name, data)
     import torch
 
     from pixelcodec.api import resolve_device
-    from pixelcodec.models import data
-    from pixelcodec.models.pixelcnn import Config
     from pixelcodec.models.train import Plan, Run
 
     if threads:
         torch.set_num_threads(threads)
+    for path in (output, output.with_suffix(".json")):
+        with errors_about(path):
+            refuse_overwriting(path, force)
     folder = run_folder or Path("runs") / output.stem
-    config = Config(**{**PRESETS[preset], **{k: v for k, v in sizes.items() if v is not None}})
-    plan = Plan(config, megapixels, rate, patch=patch, batch=batch, seed=seed)
-    with errors_about(None):
-        images = data.load_images(data.find_images(folders))
-        training, held_out = data.split(images)
     with errors_about(folder), _explained(folder):
-        run = Run(plan, training, held_out, folder, resolve_device(device), resume=resume)
+        recipe = _recipe(recipe_name, preset, sizes, megapixels, rate, batch, seed)
+        training = _training(recipe, data, folders, patch)
+        plan = Plan(
+            recipe.architecture,
+            recipe.config,
+            recipe.megapixels,
+            recipe.rate,
+            cool_down,
+            recipe.seed,
+        )
+        run = Run(
+            *(plan, training.source, training.held_out, folder),
+            *(resolve_device(device), resume, start),
+        )
         with _reports(plan.megapixels, quiet=quiet or run.rank != 0) as tell:
             run.train(tell)
     if run.rank == 0:
-        _finish(run, held_out, output, len(images), _command(ctx), quiet)
+        about = {
+            **({"recipe": recipe.name} if recipe_name else {}),
+            "data": training.summary,
+            "command": _command(ctx),
+        }
+        _finish(run, training, output, about, quiet)
+
+
+def _check_usage(
+    ctx: click.Context, folders: tuple[Path, ...], recipe: str | None, data: DataFolder | None
+) -> None:
+    """Either folders or a recipe, each with what belongs to it."""
+    if (recipe is None) != (data is None):
+        raise click.UsageError("--recipe and --data go together")
+    if recipe is None and not folders:
+        raise click.UsageError("give folders of images, or --recipe and --data")
+    if recipe is not None:
+        for name in _OF_PHOTOGRAPHS:
+            if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                word = name.upper() if name == "folders" else f"--{name}"
+                raise click.UsageError(f"a recipe takes no {word}")
+
+
+def _recipe(
+    name: str | None,
+    preset: str,
+    sizes: dict[str, int | None],
+    megapixels: float | None,
+    rate: float | None,
+    batch: int | None,
+    seed: int | None,
+) -> "Recipe":
+    """What to train: a recipe, or a preset as one, and what the command line says otherwise."""
+    from pixelcodec.models import recipes
+    from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE, Config
+
+    if name is None:
+        config = Config(**{**PRESETS[preset], **_given(sizes)})
+        chosen = recipes.Recipe(preset, "", ARCHITECTURE, config, "photographs", 1000.0, 3e-3, 8)
+    else:
+        chosen = recipes.load(name)
+    options = {"megapixels": megapixels, "rate": rate, "batch": batch, "seed": seed}
+    return replace(chosen, **_given(options))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _training(
+    recipe: "Recipe", data: DataFolder | None, folders: tuple[Path, ...], patch: int
+) -> "Training":
+    from pixelcodec.models import datasets, recipes
+
+    if data is None:
+        return datasets.photographs(folders, patch, recipe.batch, recipe.seed)
+    kind = data.kind or recipe.data
+    recipes.check_data(kind, recipe.config)
+    training = datasets.DATA_SETS[kind].training(data.folder, recipe.batch, recipe.seed)
+    return replace(training, summary=f"{kind}, {training.summary}")
 
 
 @contextmanager
@@ -134,13 +270,14 @@ def _explained(folder: Path) -> Iterator[None]:
     """What does not fit together is the user's to mend: one line, no traceback."""
     from safetensors import SafetensorError
 
+    from pixelcodec.errors import ModelError
     from pixelcodec.models.train import CHECKPOINT
 
     try:
         yield
     except SafetensorError as error:
         raise Failure(folder / CHECKPOINT, error) from error
-    except (FileNotFoundError, FileExistsError, ValueError) as error:  # they say what they mean
+    except (OSError, ValueError, ModelError) as error:  # they say what they mean
         raise Failure(None, error) from error
 
 
@@ -157,6 +294,9 @@ def _command(ctx: click.Context) -> str:
         value = ctx.params[name]
         if isinstance(parameter, click.Argument):
             words += map(_without_folders, value)
+        elif isinstance(value, DataFolder):
+            kind = f"{value.kind}:" if value.kind else ""
+            words += [parameter.opts[-1], kind + _without_folders(value.folder)]
         elif value is True:
             words.append(parameter.opts[-1])
         else:
@@ -165,10 +305,10 @@ def _command(ctx: click.Context) -> str:
 
 
 def _without_folders(value: object) -> str:
-    if not isinstance(value, Path) or not value.is_absolute():
+    if not isinstance(value, Path):
         return str(value)
-    here = Path.cwd()
-    return str(value.relative_to(here)) if value.is_relative_to(here) else value.name
+    here, path = Path.cwd(), Path(os.path.abspath(value))  # ".." says where things are, too
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
 
 
 @contextmanager
@@ -223,7 +363,7 @@ def _bar(megapixels: float) -> Iterator["Tell"]:
 
 
 def _finish(
-    run: "Run", held_out: list[Any], output: Path, images: int, command: str, quiet: bool
+    run: "Run", training: "Training", output: Path, about: dict[str, str], quiet: bool
 ) -> None:
     """Convert, measure what rounding costs, and write model, card and plot."""
     from pixelcodec.evaluation import held_out_bpsp
@@ -233,10 +373,12 @@ def _finish(
         run.network.quantise(False)
         float_bpsp = run.validate()
         network = run.network.cpu().integer_network()
-        integer_bpsp = held_out_bpsp(network, held_out)
-        card = _card(run, network, output.stem, images, command, float_bpsp, integer_bpsp)
+        integer_bpsp = held_out_bpsp(network, training.held_out)
+        card = _card(run, network, output.stem, about, float_bpsp, integer_bpsp)
         output.parent.mkdir(parents=True, exist_ok=True)
-        zoo.save_network(network, output)
+        partial = output.with_suffix(".partial")
+        zoo.save_network(network, partial)
+        partial.replace(output)
         with atomic_output(output.with_suffix(".json"), force=True) as stream:
             stream.write((json.dumps(card, indent=2) + "\n").encode())
     _plot(run.folder)
@@ -252,8 +394,7 @@ def _card(
     run: "Run",
     network: "IntegerNetwork",
     name: str,
-    images: int,
-    command: str,
+    about: dict[str, str],
     float_bpsp: float,
     integer_bpsp: float,
 ) -> dict[str, Any]:
@@ -266,10 +407,9 @@ def _card(
         "config": dict(network.config),
         "parameters": network.parameters,
         "macs_per_pixel": network.macs_per_pixel,
-        "data": f"{images} images; every twentieth held out",
-        "command": command,
+        **about,
         "training": {
-            "megapixels": round(run.step * run.plan.pixels_per_step * run.processes / 1e6, 1),
+            "megapixels": round(run.megapixels, 1),
             "hours": round(run.seconds / 3600, 2),
             "device": str(run.device),
             "torch": torch.__version__,

@@ -6,6 +6,9 @@ cool-down, in which weights and activations are rounded as they will be in the i
 weights, optimiser state and the step, and a step's batch depends on seed and step alone. Resuming
 with a larger budget goes on learning at the full rate before it cools down.
 
+Which networks there are is :mod:`pixelcodec.models.architectures`' business, where batches come
+from that of :mod:`pixelcodec.models.data` and :mod:`pixelcodec.models.datasets`.
+
 Several processes (``torchrun``) share the work by DistributedDataParallel.
 """
 
@@ -14,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,50 +27,56 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pixelcodec.models.data import Patches, Samples
-from pixelcodec.models.pixelcnn import Config, PixelCNN
+from pixelcodec.errors import ModelError
+from pixelcodec.models.architectures import (
+    Config,
+    FloatNetwork,
+    continued,
+    images_of,
+    make_config,
+    make_float_network,
+)
+from pixelcodec.models.data import Mask, Samples, Source
+from pixelcodec.models.layers import MaskedConv2d
+from pixelcodec.models.optimiser import Optimiser
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.csv"
+WEIGHT_LIMIT = 7.5
+"""Float weights stay within this: beyond 127/16 an int8 weight has too few fractional bits."""
+
+_FIRST_ARCHITECTURE = "wavefront-pixelcnn-1"  # of checkpoints that name none
+_PIXELS_AT_ONCE = 2**15  # where nothing is learnt
 _LOG_COLUMNS = ["step", "megapixels", "seconds", "rate", "training_bpsp", "held_out_bpsp"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that determines a run, beside the images.
+    """All that determines a run, beside the batches.
 
     Attributes:
-        config: hyperparameters of the network.
+        architecture: of the network, see :mod:`pixelcodec.models.architectures`.
+        config: its hyperparameters.
         megapixels: how many million pixels to train on in all.
-        rate: learning rate of Adam.
-        cool_down: share of the run in which the rate falls and rounding is on.
-        patch: side of a patch in pixels.
-        batch: patches in a step of each process.
-        gray_share: share of patches turned gray.
-        seed: of weights and batches.
+        rate: learning rate, see :mod:`pixelcodec.models.optimiser`.
+        cool_down: share of the run in which the rate falls; in its last third rounding is on.
+        seed: of the weights.
         checkpoint_seconds: time between checkpoints.
         report_steps: steps between lines of the log.
     """
 
-    config: Config = field(default_factory=Config)
+    architecture: str
+    config: Config
     megapixels: float = 1000.0
     rate: float = 3e-3
-    cool_down: float = 0.3
-    patch: int = 64
-    batch: int = 8
-    gray_share: float = 0.05
+    cool_down: float = 0.6
     seed: int = 0
     checkpoint_seconds: float = 120.0
     report_steps: int = 1000
 
-    def steps(self, processes: int = 1) -> int:
-        """Steps of the whole run."""
-        return max(1, round(self.megapixels * 1e6 / (self.pixels_per_step * processes)))
-
-    @property
-    def pixels_per_step(self) -> int:
-        """Pixels of a step of one process."""
-        return self.batch * self.patch**2
+    def steps(self, pixels: int) -> int:
+        """Steps of the whole run, each of so many pixels."""
+        return max(1, round(self.megapixels * 1e6 / pixels))
 
     def rate_at(self, step: int, steps: int) -> float:
         """Learning rate of ``step`` of ``steps``."""
@@ -77,7 +86,7 @@ class Plan:
 
     def rounds_at(self, step: int, steps: int) -> bool:
         """Whether ``step`` trains with rounding on."""
-        return step >= steps * (1 - self.cool_down)
+        return step >= steps * (1 - self.cool_down / 3)
 
 
 @dataclass(frozen=True)
@@ -109,16 +118,27 @@ class Run:
     def __init__(
         self,
         plan: Plan,
-        training: Sequence[Samples],
+        source: Source,
         held_out: Sequence[Samples],
         folder: Path,
         device: str = "cpu",
         resume: bool = False,
+        start: Path | None = None,
     ) -> None:
         """Set up the run, or take it up again from the checkpoint in ``folder``.
 
+        Args:
+            plan: what to do.
+            source: of batches.
+            held_out: uint8 [n, height, width, channels], stacks of images of one size.
+            folder: for checkpoint and log.
+            device: a torch device.
+            resume: whether to go on.
+            start: a checkpoint to begin with, of a network that is the same or can grow to it.
+
         Raises:
-            FileNotFoundError: ``resume`` and there is no checkpoint.
+            FileNotFoundError: ``resume`` and there is no checkpoint, or none at ``start``.
+            ModelError: the network at ``start`` cannot become that of the plan.
             FileExistsError: not ``resume`` and there is one.
             ValueError: the checkpoint is of another network.
         """
@@ -126,11 +146,12 @@ class Run:
         self.rank, self.processes = _join_processes(device)
         self.device = _own_device(device)
         torch.manual_seed(plan.seed)
-        self.network = PixelCNN(plan.config).to(self.device)
-        self.optimiser = torch.optim.Adam(
-            self.network.parameters(), lr=plan.rate, betas=(0.9, 0.99), fused=True
-        )
-        self._patches = Patches(training, plan.patch, plan.batch, plan.gray_share, plan.seed)
+        network = make_float_network(plan.architecture, plan.config)
+        if start and not resume:
+            network = continued(load_float_network(start), plan.architecture, plan.config)
+        self.network: FloatNetwork = network.to(self.device)
+        self._optimiser = Optimiser(self.network, self.network.output_layers)
+        self._source = source
         self._held_out = held_out
         self.step, self.seconds = 0, 0.0
         self._recent, self._recent_steps = 0.0, 0  # bits a sample since the last line of the log
@@ -144,7 +165,17 @@ class Run:
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return self.plan.steps(self.processes)
+        return self.plan.steps(self.pixels_per_step)
+
+    @property
+    def pixels_per_step(self) -> int:
+        """Pixels of a step, of all processes."""
+        return self._source.pixels * self.processes
+
+    @property
+    def megapixels(self) -> float:
+        """Trained on so far."""
+        return self.step * self.pixels_per_step / 1e6
 
     def train(self, tell: Callable[[Report], None]) -> None:
         """Run to the end, with a checkpoint now and then; ``tell`` is called at every step."""
@@ -171,12 +202,8 @@ class Run:
 
     def validate(self) -> float:
         """Bits a sample of the held-out images."""
-        with torch.no_grad():
-            bits = [
-                self.network(torch.from_numpy(image[None].copy())).mean().item()
-                for image in self._held_out
-            ]
-        return float(np.mean(bits))
+        bits = sum(float_bits(self.network, images) for images in self._held_out)
+        return bits / sum(images.size for images in self._held_out)
 
     def _shared_network(self) -> nn.Module:
         if self.processes == 1:
@@ -185,22 +212,17 @@ class Run:
 
     def _learn(self, network: nn.Module, rate: float) -> float:
         """One step: its bits a sample."""
-        patches, gray = self._patches.batch(self.step, self.rank)
-        bits = network(torch.from_numpy(patches))
-        counted = _counted(torch.from_numpy(gray).to(self.device))
-        loss = (bits * counted).sum() / (counted.sum() * self.plan.patch**2)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.zero_grad()
-        loss.backward()
+        images, counted = self._source.batch(self.step, self.rank)
+        loss = _mean(network(torch.from_numpy(images)), counted)
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self.optimiser.step()
+        self._optimiser.step(rate)
+        _limit_weights(self.network)
         return float(loss.item())
 
     def _report(self, rate: float, held_out: float | None = None) -> Report:
-        pixels = self.step * self.plan.pixels_per_step * self.processes
         mean = self._recent / self._recent_steps
-        return Report(self.step, self.steps, pixels / 1e6, self.seconds, rate, mean, held_out)
+        return Report(self.step, self.steps, self.megapixels, self.seconds, rate, mean, held_out)
 
     def _log(self, report: Report) -> None:
         if self.rank != 0:
@@ -228,13 +250,12 @@ class Run:
         if self.rank != 0:
             return
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
-        for i, parameter in enumerate(self.network.parameters()):
-            for name, value in self.optimiser.state[parameter].items():
-                tensors[f"optimiser.{i}.{name}"] = value
+        tensors |= {f"optimiser.{k}": v for k, v in self._optimiser.state().items()}
         about = {
             "step": self.step,
             "seconds": self.seconds,
             "recent": [self._recent, self._recent_steps],
+            "architecture": self.plan.architecture,
             "config": asdict(self.plan.config),
         }
         target = self.folder / CHECKPOINT
@@ -246,48 +267,72 @@ class Run:
     def _load(self, path: Path) -> None:
         if not path.exists():
             raise FileNotFoundError(f"no checkpoint to resume from: {path}")
-        with safe_open(path, framework="pt", device=str(self.device)) as file:
-            about = json.loads(file.metadata()["run"])
-            if about["config"] != asdict(self.plan.config):
-                raise ValueError(f"{path} is of another network: {about['config']}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about, tensors = _read(path, str(self.device))
+        if _network_of(about) != (self.plan.architecture, self.plan.config):
+            raise ValueError(f"{path} is of another network: {about['config']}")
         self.network.load_state_dict(_below("network.", tensors))
-        for i, parameter in enumerate(self.network.parameters()):
-            self.optimiser.state[parameter] = _below(f"optimiser.{i}.", tensors)
+        self._optimiser.load(_below("optimiser.", tensors))
         self.step, self.seconds = about["step"], about["seconds"]
         self._recent, self._recent_steps = about.get("recent", (0.0, 0))
 
 
-def load_float_network(path: Path) -> PixelCNN:
+def load_float_network(path: Path) -> FloatNetwork:
     """The float network of a checkpoint.
 
     Raises:
         FileNotFoundError: there is no such file.
+        ModelError: it is no checkpoint, or of a network that is not known.
     """
-    with safe_open(path, framework="pt") as file:
-        about = json.loads(file.metadata()["run"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    network = PixelCNN(Config(**about["config"]))
+    about, tensors = _read(path, "cpu")
+    network = make_float_network(*_network_of(about))
     network.load_state_dict(_below("network.", tensors))
     return network
 
 
-def float_bits(checkpoint: Path, image: Samples) -> float:
-    """Bits of an image, uint8 [h, w] or [h, w, 3], under the float network of a checkpoint.
+def float_bits(network: FloatNetwork, images: Samples) -> float:
+    """Bits of all of ``images``, uint8 [n, height, width, channels].
 
-    Of a gray image the first of three equal channels counts, as in coding.
+    A network of three channels sees gray images in all of them; the first counts, as in coding.
     """
-    samples = torch.from_numpy(np.atleast_3d(image)).expand(*image.shape[:2], 3)
+    count, height, width, channels = images.shape
+    seen = np.broadcast_to(images, (count, height, width, images_of(network.config)[0]))
+    at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+    bits = 0.0
     with torch.no_grad():
-        bits = load_float_network(checkpoint)(samples[None].contiguous())
-    return float((bits if image.ndim == 3 else bits[..., 0]).double().sum())
+        for first in range(0, count, at_once):
+            part = np.array(seen[first : first + at_once])  # a copy, as torch must own it
+            found = network(torch.from_numpy(part))[..., :channels]
+            bits += float(found.double().sum())
+    return bits
 
 
-def _counted(gray: Tensor) -> Tensor:
-    """Which channels count: all of a colour patch, the first of a gray one: [n, 1, 1, 3]."""
-    counted = torch.ones(len(gray), 1, 1, 3, device=gray.device)
-    counted[gray, ..., 1:] = 0
-    return counted
+def _mean(bits: Tensor, counted: Mask) -> Tensor:
+    """Mean of the bits [n, h, w, channels] of the channels that count, bool [n, channels]."""
+    weights = torch.from_numpy(counted).to(bits)[:, None, None]
+    return (bits * weights).sum() / (weights.sum() * bits.shape[1] * bits.shape[2])
+
+
+def _limit_weights(network: nn.Module) -> None:
+    """Bring weights that no integer layer could hold back to what it can."""
+    with torch.no_grad():
+        for layer in network.modules():
+            if isinstance(layer, MaskedConv2d):
+                layer.weight.clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+
+
+def _read(path: Path, device: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What the checkpoint at ``path`` says of its run, and its tensors."""
+    with safe_open(path, framework="pt", device=device) as file:
+        metadata = file.metadata() or {}
+        if "run" not in metadata:
+            raise ModelError(f"{path} is no checkpoint of a training run")
+        about = json.loads(metadata["run"])
+        return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _network_of(about: dict[str, Any]) -> tuple[str, Config]:
+    architecture = about.get("architecture", _FIRST_ARCHITECTURE)
+    return architecture, make_config(architecture, about["config"])
 
 
 def _own_device(device: str) -> torch.device:

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 
 import pixelcodec
-from coding import random_network
+from coding import random_network, randomised
 from commands import assert_fails_in_one_line, names, read, run, save
 from pixelcodec.models import zoo
-from pixelcodec.models.pixelcnn import Config
+from pixelcodec.models.paper import PaperConfig
+from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.wavefront_pixelcnn import Config
 
 TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
 NETWORK = ("--width", 8, "--hidden", 8, "--blocks", 1, "--head", 4, "--components", 1)
@@ -54,6 +56,19 @@ def gray(folder: Path) -> Path:
     return save(smooth(2, 9, 7)[..., 0], "gray.png")
 
 
+def paper_model(channels: int, bit_depth: int) -> Path:
+    """The file of a random ``pixelcnn-1`` for images of such ``channels`` and samples."""
+    config = PaperConfig(channels=channels, bit_depth=bit_depth, hidden=3, layers=1, head=3)
+    path = Path(f"{channels}x{bit_depth}.safetensors")
+    zoo.save_network(randomised(lambda: PixelCNN(config), seed=1).integer_network(), path)
+    return path
+
+
+@pytest.fixture
+def bilevel(folder: Path) -> Path:
+    return save(smooth(3, 9, 7)[..., 0] >= 128, "bilevel.png")
+
+
 # Models that are files ---------------------------------------------------------------------------
 
 
@@ -65,6 +80,49 @@ def test_the_model_can_be_a_file_throughout(model: Path, photo: Path) -> None:
     result = run("compare", photo, "-m", model)
     assert result.exit_code == 0, result.output
     assert f"pixelcodec {model}" in result.stdout
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff"])
+def test_a_bilevel_image_stays_one(bilevel: Path, suffix: str) -> None:
+    model, restored = paper_model(channels=1, bit_depth=1), f"restored.{suffix}"
+
+    assert run("encode", bilevel, "-m", model).exit_code == 0
+    assert run("decode", "bilevel.pxc", "-m", model, "-o", restored).exit_code == 0
+    with Image.open(bilevel) as before, Image.open(restored) as after:
+        assert before.mode == after.mode == "1"
+        assert np.array_equal(before, after)
+    assert run("verify", "bilevel.pxc", bilevel, "-m", model).exit_code == 0
+    assert "1 bits a sample" in run("info", "bilevel.pxc").stdout
+    assert len(json.loads(run("eval", "--json", bilevel, "-m", model).stdout)) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "channels", "bit_depth", "message"),
+    [
+        ("photo", 1, 8, "the model codes images of 1 channels, not of 3"),
+        ("gray", 3, 8, "the model codes images of 3 channels, not of 1"),
+        ("gray", 1, 1, "1x1.safetensors codes samples of 1"),
+        ("bilevel", 1, 8, "1x8.safetensors codes samples of 8"),
+        ("bilevel", None, 8, "photo-s codes samples of 8"),
+    ],
+)
+@pytest.mark.parametrize("command", ["encode", "eval"])
+def test_what_the_model_does_not_code_is_refused(
+    request: pytest.FixtureRequest,
+    command: str,
+    image: str,
+    channels: int | None,
+    bit_depth: int,
+    message: str,
+) -> None:
+    source: Path = request.getfixturevalue(image)
+    model = paper_model(channels, bit_depth) if channels else "photo-s"
+
+    result = run(command, source, "-m", model)
+
+    assert_fails_in_one_line(result, source)
+    assert message in result.stderr
+    assert not source.with_suffix(".pxc").exists()
 
 
 @pytest.mark.parametrize("command", ["decode", "verify"])
@@ -273,7 +331,7 @@ def test_train_resumes_with_a_larger_budget(after_training: Path) -> None:
     first = zoo.load_file(Path("models/tiny.safetensors"))
 
     result = run(
-        *("train", "photos", "-o", "models/tiny.safetensors", "--resume"),
+        *("train", "photos", "-o", "models/tiny.safetensors", "-f", "--resume"),
         *(*TRAINING, "--megapixels", 0.03, "-q"),
     )
 
@@ -285,10 +343,13 @@ def test_train_resumes_with_a_larger_budget(after_training: Path) -> None:
     assert "--resume" in json.loads(Path("models/tiny.json").read_text())["command"]
 
 
-def assert_trains_not(*arguments: object, message: str) -> None:
+def assert_trains_not(*arguments: object, message: str, force: bool = True) -> None:
     before = {path for path in Path().rglob("*") if path.is_file()}
 
-    result = run("train", "-o", "models/tiny.safetensors", *TRAINING, *arguments)
+    result = run(
+        *("train", "-o", "models/tiny.safetensors", *TRAINING, *arguments),
+        *(("-f",) if force else ()),
+    )
 
     assert result.exit_code == 1, result.output
     assert result.stdout == ""
@@ -312,6 +373,12 @@ def test_train_says_which_image_is_damaged(photo: Path) -> None:
 
 def test_train_says_that_images_are_smaller_than_a_patch(photo: Path) -> None:
     assert_trains_not(photo, message="all images are smaller than a patch of 16 x 16\n")
+
+
+def test_train_overwrites_no_model(after_training: Path) -> None:
+    message = "models/tiny.safetensors: the file exists; -f overwrites it\n"
+
+    assert_trains_not("photos", "--resume", message=message, force=False)
 
 
 def test_train_says_that_a_run_exists(after_training: Path) -> None:

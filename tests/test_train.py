@@ -17,19 +17,52 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import pixelcodec
 from coding import Samples
 from pictures import noise, scene
+from pixelcodec.errors import ModelError
 from pixelcodec.models import train
+from pixelcodec.models.architectures import (
+    TRAINABLE,
+    continued,
+    images_of,
+    make_config,
+    make_float_network,
+)
 from pixelcodec.models.curve import plot_curve
-from pixelcodec.models.data import HOLD_OUT, Patches, find_images, load_images, split, to_gray
-from pixelcodec.models.pixelcnn import Config
-from pixelcodec.models.train import CHECKPOINT, LOG, Plan, Report, Run, float_bits
+from pixelcodec.models.data import (
+    HOLD_OUT,
+    Patches,
+    Source,
+    WholeImages,
+    find_images,
+    load_images,
+    split,
+    to_gray,
+)
+from pixelcodec.models.grow import grown
+from pixelcodec.models.layers import MaskedConv2d
+from pixelcodec.models.train import (
+    CHECKPOINT,
+    LOG,
+    WEIGHT_LIMIT,
+    Plan,
+    Report,
+    Run,
+    float_bits,
+    load_float_network,
+)
+from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE, Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import save_network
 
 CONFIG = Config(width=8, hidden=8, blocks=1, head=4, components=2)
+_BINARY = {"channels": 1, "bit_depth": 1, "hidden": 4, "layers": 1, "head": 4}
+SMALLEST = {name: make_config(name, _BINARY) for name in TRAINABLE if name != ARCHITECTURE}
+"""Of the paper's architectures."""
+
 PATCH, BATCH = 8, 2
 
 IMAGES = [scene(24, 30, 3, seed=seed) for seed in range(3)]
@@ -39,12 +72,26 @@ HELD_OUT = [scene(20, 20, 3, seed=9)]
 def plan_of(steps: int, **others: Any) -> Plan:
     """A plan of ``steps`` tiny steps, with a line in the log for every third."""
     megapixels = steps * BATCH * PATCH**2 / 1e6
-    tiny = {"patch": PATCH, "batch": BATCH, "report_steps": 3, "gray_share": 0.3}
-    return Plan(CONFIG, megapixels, **{**tiny, **others})
+    tiny = {"architecture": ARCHITECTURE, "config": CONFIG, "report_steps": 3}
+    return Plan(megapixels=megapixels, **{**tiny, **others})
 
 
-def run_of(folder: Path, plan: Plan, resume: bool = False) -> Run:
-    return Run(plan, IMAGES, HELD_OUT, folder, resume=resume)
+def run_of(folder: Path, plan: Plan, resume: bool = False, gray: float = 0.3, **others: Any) -> Run:
+    patches = Patches(IMAGES, PATCH, BATCH, plan.seed, gray_share=gray)
+    return Run(plan, patches, [HELD_OUT[0][None]], folder, resume=resume, **others)
+
+
+def small_run(folder: Path, architecture: str, steps: int, **others: Any) -> Run:
+    """A run of any architecture, on small images of stripes."""
+    config = SMALLEST.get(architecture, CONFIG)
+    channels, bit_depth = images_of(config)
+    y, x = np.indices((8, 8))
+    stripes = [np.where((x + shift) // 2 % 2, 250, 5) + y for shift in range(4)]
+    images = np.stack(stripes).astype(np.uint8)[..., None].repeat(channels, -1)
+    source = WholeImages(images, 4, 0, bit_depth)
+    plan = Plan(architecture, config, steps * source.pixels / 1e6, rate=0.02)
+    held_out = images // 128 if bit_depth == 1 else images
+    return Run(plan, source, [held_out], folder, **others)
 
 
 def ignore(report: Report) -> None:
@@ -79,6 +126,28 @@ def test_a_few_steps_lower_the_bits(tmp_path: Path) -> None:
     assert run.validate() == reports[-1].held_out_bpsp
 
 
+@pytest.mark.parametrize("architecture", TRAINABLE)
+def test_every_architecture_learns(tmp_path: Path, architecture: str) -> None:
+    run = small_run(tmp_path, architecture, 60)
+    before = run.validate()
+    run.train(ignore)
+    assert run.validate() < 0.8 * before
+
+
+@pytest.mark.parametrize("architecture", TRAINABLE)
+def test_weights_stay_where_integers_can_follow(tmp_path: Path, architecture: str) -> None:
+    run = small_run(tmp_path, architecture, 1)
+    layers = [layer for layer in run.network.modules() if isinstance(layer, MaskedConv2d)]
+    with torch.no_grad():
+        for layer in layers:
+            layer.weight.mul_(100 / layer.weight.abs().max())
+    with pytest.raises(ValueError, match="leave no room"):
+        run.network.integer_network()
+    run.train(ignore)
+    assert all(layer.weight.abs().max() <= WEIGHT_LIMIT for layer in layers)
+    run.network.integer_network()
+
+
 def test_what_was_trained_codes(tmp_path: Path) -> None:
     run = run_of(tmp_path, plan_of(10))
     run.train(ignore)
@@ -104,8 +173,8 @@ def test_reports_tell_how_the_run_stands(tmp_path: Path) -> None:
 
 
 def test_of_gray_patches_one_channel_counts(tmp_path: Path) -> None:
-    run = run_of(tmp_path, plan_of(1, gray_share=1.0))
-    patches, _ = run._patches.batch(0)
+    run = run_of(tmp_path, plan_of(1), gray=1.0)
+    patches, _ = run._source.batch(0)
     with torch.no_grad():
         expected = run.network(torch.from_numpy(patches))[..., 0].mean().item()
     before = run.network.parameters_of.weight.detach().view(3, -1).clone()
@@ -119,8 +188,8 @@ def test_of_gray_patches_one_channel_counts(tmp_path: Path) -> None:
 
 
 def test_of_colour_patches_all_channels_count(tmp_path: Path) -> None:
-    run = run_of(tmp_path, plan_of(1, gray_share=0.0))
-    patches, _ = run._patches.batch(0)
+    run = run_of(tmp_path, plan_of(1), gray=0.0)
+    patches, _ = run._source.batch(0)
     with torch.no_grad():
         expected = run.network(torch.from_numpy(patches)).mean().item()
     reports: list[Report] = []
@@ -130,13 +199,13 @@ def test_of_colour_patches_all_channels_count(tmp_path: Path) -> None:
 
 def test_each_step_has_a_batch_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, asked = run_of(tmp_path, plan_of(9)), []
-    batch = run._patches.batch
+    batch = run._source.batch
 
     def spy(step: int, rank: int) -> Any:
         asked.append((step, rank))
         return batch(step, rank)
 
-    monkeypatch.setattr(run._patches, "batch", spy)
+    monkeypatch.setattr(run._source, "batch", spy)
     run.train(ignore)
     assert asked == [(step, 0) for step in range(9)]
 
@@ -271,9 +340,11 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run_of(tmp_path, plan_of(2)).train(ignore)
-    plan = replace(plan_of(4), config=replace(CONFIG, width=16))
-    with pytest.raises(ValueError, match="is of another network"):
-        run_of(tmp_path, plan, resume=True)
+    wider = replace(plan_of(4), config=replace(CONFIG, width=16))
+    other = replace(plan_of(4), architecture="pixelcnn-1", config=SMALLEST["pixelcnn-1"])
+    for plan in (wider, other):
+        with pytest.raises(ValueError, match="is of another network"):
+            run_of(tmp_path, plan, resume=True)
 
 
 # Checkpoints -------------------------------------------------------------------------------------
@@ -326,20 +397,56 @@ def test_bits_of_a_checkpoint_are_those_of_its_network(
 ) -> None:
     run = run_of(tmp_path, plan_of(3))
     run.train(ignore)
-    image = scene(*shape)
-    thrice = np.broadcast_to(image.reshape(9, 11, -1), (9, 11, 3)).copy()
+    images = scene(*shape).reshape(1, 9, 11, -1)
     run.network.quantise(False)
     with torch.no_grad():
-        bits = run.network(torch.from_numpy(thrice[None]))
-    expected = bits.sum() if len(shape) == 3 else bits[..., 0].sum()
-    assert float_bits(tmp_path / CHECKPOINT, image) == pytest.approx(float(expected))
+        bits = run.network(torch.from_numpy(np.broadcast_to(images, (1, 9, 11, 3)).copy()))
+    expected = bits[..., : images.shape[3]].sum()
+    found = float_bits(load_float_network(tmp_path / CHECKPOINT), images)
+    assert found == pytest.approx(float(expected))
+
+
+def test_bits_of_many_images_are_the_sum_of_their_own() -> None:
+    network = WavefrontPixelCNN(CONFIG)
+    images = np.stack([scene(32, 32, 3, seed=seed) for seed in range(40)])  # more than at once
+    found = sum(float_bits(network, image[None]) for image in images)
+    assert float_bits(network, images) == pytest.approx(found, rel=1e-3)
+
+
+@pytest.mark.parametrize("architecture", TRAINABLE)
+def test_a_checkpoint_knows_its_network(tmp_path: Path, architecture: str) -> None:
+    run = small_run(tmp_path, architecture, 1)
+    run.train(ignore)
+    network = load_float_network(tmp_path / CHECKPOINT)
+    assert type(network) is type(run.network)
+    assert network.config == run.network.config
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, run.network.state_dict()[name])
+
+
+def test_a_checkpoint_that_names_no_architecture_is_of_the_first(tmp_path: Path) -> None:
+    run_of(tmp_path, plan_of(2)).train(ignore)
+    path = tmp_path / CHECKPOINT
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["run"])
+    del about["architecture"]
+    save_file(load_file(path), path, metadata={"run": json.dumps(about)})
+    assert isinstance(load_float_network(path), WavefrontPixelCNN)
+    assert run_of(tmp_path, plan_of(4), resume=True).step == 2
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_network(WavefrontPixelCNN(CONFIG).integer_network(), path)
+    with pytest.raises(ModelError, match=r"model\.safetensors is no checkpoint"):
+        load_float_network(path)
 
 
 # The plan ----------------------------------------------------------------------------------------
 
 
 def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
-    plan, steps = Plan(rate=2.0, cool_down=0.25), 1000
+    plan, steps = plan_of(1, rate=2.0, cool_down=0.25), 1000
     rates = [plan.rate_at(step, steps) for step in range(steps)]
     assert rates[0] == pytest.approx(2 / 200)
     assert rates[:200] == sorted(rates[:200])
@@ -354,51 +461,110 @@ def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
 def test_the_rate_is_always_positive_and_never_above_the_plans(
     steps: int, cool_down: float
 ) -> None:
-    plan = Plan(rate=0.5, cool_down=cool_down)
+    plan = plan_of(1, rate=0.5, cool_down=cool_down)
     assert all(0 < plan.rate_at(step, steps) <= 0.5 for step in range(steps))
 
 
 @pytest.mark.parametrize(
-    ("cool_down", "first"), [(0.25, 750), (1.0, 0), (0.0, 1000), (0.3, 700), (0.1, 900)]
+    ("cool_down", "first"), [(0.75, 750), (0.9, 700), (0.0, 1000), (0.3, 900), (0.03, 990)]
 )
-def test_rounding_is_on_while_the_rate_falls(cool_down: float, first: int) -> None:
-    plan = Plan(cool_down=cool_down)
+def test_rounding_is_on_in_the_last_third_of_the_cool_down(cool_down: float, first: int) -> None:
+    plan = plan_of(1, cool_down=cool_down)
     rounds = [plan.rounds_at(step, 1000) for step in range(1000)]
     assert rounds == [step >= first for step in range(1000)]
 
 
 def test_rounding_goes_by_the_plan(tmp_path: Path) -> None:
-    run = run_of(tmp_path, plan_of(10, cool_down=0.4))
+    run = run_of(tmp_path, plan_of(10, cool_down=0.9))
     rounded: list[bool] = []
     run.train(lambda report: rounded.append(run.network.input.quantised))
-    assert rounded == 6 * [False] + 4 * [True]
+    assert rounded == 7 * [False] + 3 * [True]
 
 
 @pytest.mark.parametrize(
-    ("megapixels", "processes", "steps"),
-    [(1.0, 1, 61), (1.0, 2, 31), (8.192, 4, 125), (1e-9, 1, 1)],
+    ("megapixels", "pixels", "steps"),
+    [(1.0, 16384, 61), (1.0, 32768, 31), (8.192, 65536, 125), (1e-9, 16384, 1)],
 )
-def test_a_budget_is_shared_by_processes(megapixels: float, processes: int, steps: int) -> None:
-    assert Plan(megapixels=megapixels, patch=64, batch=4).steps(processes) == steps
+def test_a_budget_is_counted_in_pixels(megapixels: float, pixels: int, steps: int) -> None:
+    assert Plan(ARCHITECTURE, CONFIG, megapixels).steps(pixels) == steps
 
 
-# Patches -----------------------------------------------------------------------------------------
+# Batches -----------------------------------------------------------------------------------------
 
 
 def patches_of(
-    images: list[Samples] = IMAGES, size: int = 8, count: int = 16, gray: float = 0.0, seed: int = 1
+    images: list[Samples] = IMAGES, size: int = 8, count: int = 16, seed: int = 1, **others: Any
 ) -> Patches:
-    return Patches(images, size, count, gray, seed)
+    return Patches(images, size, count, seed, **others)
 
 
-def test_a_batch_depends_on_seed_step_and_rank_alone() -> None:
-    expected = patches_of().batch(5, 1)[0]
-    others = patches_of()
+DIGITS = noise(20, 6, 5, 1)
+COLOURS = noise(20, 4, 7, 3)
+
+SOURCES: list[Callable[[int], Source]] = [
+    lambda seed: patches_of(seed=seed, gray_share=0.5, grain_share=0.5),
+    lambda seed: patches_of(seed=seed, upright=True),
+    lambda seed: WholeImages(DIGITS, 16, seed, bit_depth=1),
+    lambda seed: WholeImages(COLOURS, 16, seed),
+]
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_a_batch_depends_on_seed_step_and_rank_alone(make: Callable[[int], Source]) -> None:
+    expected, counted = make(1).batch(5, 1)
+    others = make(1)
     for step in (9, 5, 0):
         others.batch(step)
-    np.testing.assert_array_equal(others.batch(5, 1)[0], expected)
-    for other in (others.batch(6, 1), others.batch(5, 0), patches_of(seed=2).batch(5, 1)):
+    again, counted_again = others.batch(5, 1)
+    np.testing.assert_array_equal(again, expected)
+    np.testing.assert_array_equal(counted_again, counted)
+    for other in (others.batch(6, 1), others.batch(5, 0), make(2).batch(5, 1)):
         assert (other[0] != expected).any()
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_a_batch_has_the_pixels_and_channels_it_says(make: Callable[[int], Source]) -> None:
+    source = make(1)
+    images, counted = source.batch(0)
+    assert images.dtype == np.uint8
+    assert images.flags.writeable  # torch takes no other
+    assert images.size == source.pixels * images.shape[3]
+    assert counted.dtype == np.bool_
+    assert counted.shape == (len(images), images.shape[3])
+    assert counted[:, 0].all()
+
+
+def test_small_images_are_drawn_whole_and_mirrored() -> None:
+    images, counted = WholeImages(COLOURS, 500, seed=1).batch(0)
+    straight, mirrored = (
+        (images[:, None] == part[None]).all((2, 3, 4)) for part in (COLOURS, COLOURS[:, :, ::-1])
+    )
+    assert (straight | mirrored).any(1).all()
+    assert straight.any(0).all()
+    assert mirrored.any(0).all()
+    assert counted.all()
+
+
+def test_small_gray_images_are_not_mirrored() -> None:
+    digits = np.where(DIGITS < 128, 0, 255).astype(np.uint8)
+    images, _ = WholeImages(digits, 100, seed=1, bit_depth=1).batch(0)
+    assert (images[:, None] == digits[None] // 255).all((2, 3, 4)).any(1).all()
+
+
+def test_each_batch_is_binarised_afresh_by_the_values() -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    source = WholeImages(values, 2000, seed=3, bit_depth=1)
+    images, _ = source.batch(0)
+    assert set(np.unique(images)) == {0, 1}
+    np.testing.assert_allclose(images.mean(0), values[0] / 255, atol=0.06)
+    assert (images[0] != images[1]).any()
+    assert not images[:, 0, 0].any()
+    assert images[:, -1, -1].all()
+
+
+def test_there_must_be_images() -> None:
+    with pytest.raises(ValueError, match="no images are left to train on"):
+        WholeImages(COLOURS[:0], 4, seed=0)
 
 
 def coordinates(height: int, width: int) -> Samples:
@@ -409,9 +575,9 @@ def coordinates(height: int, width: int) -> Samples:
 
 def test_a_patch_is_a_part_of_an_image_in_any_of_eight_ways() -> None:
     image = coordinates(20, 30)
-    patches, gray = patches_of([image], size=8, count=200).batch(0)
+    patches, counted = patches_of([image], size=8, count=200).batch(0)
     assert patches.shape == (200, 8, 8, 3)
-    assert not gray.any()
+    assert counted.all()
     ways, corners = set(), set()
     for patch in patches.astype(int):
         y, x = patch[..., :2].min((0, 1))
@@ -429,6 +595,13 @@ def test_a_patch_is_a_part_of_an_image_in_any_of_eight_ways() -> None:
     assert {0, 22} <= {x for _, x in corners}
 
 
+def test_upright_patches_are_mirrored_and_nothing_else() -> None:
+    image = coordinates(20, 30)
+    patches, _ = patches_of([image], size=8, count=100, upright=True).batch(0)
+    steps = np.diff(patches[..., :2].astype(int), axis=2)[:, 0, 0]  # of y and x, to the right
+    assert {tuple(step) for step in steps} == {(0, 1), (0, -1)}
+
+
 def test_images_are_drawn_by_their_area_and_small_ones_left_out() -> None:
     images = [np.full((side, 16, 3), side, np.uint8) for side in (7, 8, 24)]
     patches, _ = patches_of(images, count=2000).batch(0)
@@ -444,10 +617,18 @@ def test_some_images_must_be_as_large_as_a_patch() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_a_share_of_the_patches_is_gray(share: float) -> None:
-    patches, gray = patches_of([noise(40, 40, 3)], count=500, gray=share).batch(0)
-    equal = (patches == patches[..., :1]).all((1, 2, 3))
-    np.testing.assert_array_equal(equal, gray)
+    patches, counted = patches_of([noise(40, 40, 3)], count=500, gray_share=share).batch(0)
+    gray = (patches == patches[..., :1]).all((1, 2, 3))
+    np.testing.assert_array_equal(counted, np.stack([np.ones_like(gray), ~gray, ~gray], 1))
     assert gray.mean() == pytest.approx(share, abs=0.07)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_a_share_of_the_patches_has_grain(share: float) -> None:
+    flat = np.full((40, 40, 3), 100, np.uint8)
+    patches, _ = patches_of([flat], count=300, grain_share=share).batch(0)
+    grain = (patches != 100).any((1, 2, 3))
+    assert grain.mean() == pytest.approx(share, abs=0.08)
 
 
 @pytest.mark.parametrize(
@@ -578,3 +759,59 @@ def test_the_curve_is_a_png(uninterrupted: Path, tmp_path: Path) -> None:
         assert image.format == "PNG"
         assert image.size == (840, 480)
         assert len(np.unique(np.asarray(image.convert("L")))) > 10  # something is drawn
+
+
+# Growing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "larger",
+    [{}, {"width": 12}, {"hidden": 11}, {"blocks": 3}, {"head": 7}, {"width": 9, "head": 5}],
+)
+def test_a_network_that_grew_computes_what_it_did(larger: dict[str, int]) -> None:
+    torch.manual_seed(3)
+    small = WavefrontPixelCNN(CONFIG)
+    large = grown(small, replace(CONFIG, **larger))
+    samples = torch.from_numpy(noise(9, 7, 3)[None])
+    with torch.no_grad():
+        np.testing.assert_allclose(large(samples), small(samples), atol=0.02)
+
+
+@pytest.mark.parametrize("other", [{"width": 7}, {"blocks": 0}, {"components": 3}])
+def test_a_network_does_not_shrink(other: dict[str, int]) -> None:
+    with pytest.raises(ModelError, match="cannot grow"):
+        grown(WavefrontPixelCNN(CONFIG), replace(CONFIG, **other))
+
+
+def test_a_run_can_start_with_the_weights_of_another(tmp_path: Path) -> None:
+    first = run_of(tmp_path / "first", plan_of(3))
+    first.train(ignore)
+    plan = plan_of(3)
+    larger = replace(plan, config=replace(CONFIG, hidden=12))
+    start = tmp_path / "first" / CHECKPOINT
+    run = run_of(tmp_path / "second", larger, start=start)
+    assert run.validate() == pytest.approx(first.validate(), abs=0.01)
+
+
+@pytest.mark.parametrize("architecture", sorted(SMALLEST))
+def test_a_run_can_start_with_the_weights_of_the_same_network(
+    tmp_path: Path, architecture: str
+) -> None:
+    first = small_run(tmp_path / "first", architecture, 2)
+    first.train(ignore)
+    start = tmp_path / "first" / CHECKPOINT
+    second = small_run(tmp_path / "second", architecture, 2, start=start)
+    first.network.quantise(False)
+    assert second.validate() == first.validate()
+
+
+def test_a_run_starts_with_no_other_architecture(tmp_path: Path) -> None:
+    run_of(tmp_path / "first", plan_of(1)).train(ignore)
+    start = tmp_path / "first" / CHECKPOINT
+    for architecture, config in SMALLEST.items():
+        with pytest.raises(ModelError, match=f"cannot become {architecture}"):
+            continued(load_float_network(start), architecture, config)
+    larger = replace(SMALLEST["pixelcnn-1"], layers=2)
+    small = make_float_network("pixelcnn-1", SMALLEST["pixelcnn-1"])
+    with pytest.raises(ModelError, match="cannot become pixelcnn-1"):
+        continued(small, "pixelcnn-1", larger)
