@@ -1,5 +1,6 @@
 """The options that commands share, and the one line that an error makes."""
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,6 +70,29 @@ written_by_option = click.option(
     help=f"What wrote FILE: {MODEL_NAMES[0].lower()}{MODEL_NAMES[1:]} "
     "[default: the installed model that FILE names]",
 )
+
+
+def _a_number(ctx: click.Context, param: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # which no range of click's keeps out
+        raise click.BadParameter("not a number")
+    return value
+
+
+temperature_option = click.option(
+    "--temperature",
+    type=click.FloatRange(min=0, max=1000),
+    callback=_a_number,
+    default=1.0,
+    show_default=True,
+    help="How bold to draw: 1 as the model thinks, 0 always what is likeliest.",
+)
+seed_option = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of chance: the same seed draws the same images.",
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite the output file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -79,11 +103,10 @@ def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
     return click.argument(name, type=click.Path(path_type=Path), **settings)
 
 
-def output_option(help_text: str) -> Callable[[Command], Command]:
+def output_option(help_text: str, **settings: Any) -> Callable[[Command], Command]:
     """Add ``-o``, the path of the output."""
-    return click.option(
-        "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help=help_text
-    )
+    path = click.Path(path_type=Path)
+    return click.option("-o", "--output", type=path, metavar="FILE", help=help_text, **settings)
 
 
 class Failure(click.ClickException):

@@ -6,7 +6,10 @@ import click
 
 from pixelcodec import __version__
 
-COMMANDS = ("encode", "decode", "info", "verify", "compare", "models", "eval", "train")
+COMMANDS = (
+    *("encode", "decode", "info", "verify", "compare"),
+    *("models", "eval", "sample", "complete", "train"),
+)
 
 # Modules that cannot have the name of their command, a builtin.
 _MODULES = {"eval": "evaluate"}

@@ -1,0 +1,114 @@
+"""``pixelcodec complete``: an image of which a model draws a part anew."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import click
+
+from pixelcodec.cli.common import (
+    Compute,
+    compute_options,
+    errors_about,
+    force_option,
+    model_option,
+    output_option,
+    path_argument,
+    quiet_option,
+    seed_option,
+    temperature_option,
+)
+from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, read_bytes
+from pixelcodec.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from pixelcodec.sampling import Mask
+
+
+@click.command()
+@path_argument("image")
+@click.option(
+    "--mask",
+    required=True,
+    metavar="HALF|FILE",
+    help="What to draw: lower, right, left or upper half, or where an image, gray or bilevel and "
+    "of the same size, is white.",
+)
+@model_option
+@click.option(
+    "-n",
+    "--count",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="How many completions.",
+)
+@output_option("Output image, its format by its suffix.", required=True)
+@temperature_option
+@seed_option
+@compute_options
+@force_option
+@quiet_option
+def complete(
+    *,
+    image: Path,
+    mask: str,
+    model: str,
+    count: int,
+    output: Path,
+    temperature: float,
+    seed: int,
+    force: bool,
+    quiet: bool,
+    **compute: Unpack[Compute],
+) -> None:
+    """Draw a part of IMAGE anew, and write what it may have been.
+
+    A model sees what lies above and to the left, not what lies below. The output shows, in a row,
+    the image with a gray hole, the completions, and the image.
+    """
+    import numpy as np
+
+    from pixelcodec import sampling
+    from pixelcodec.images import check_format, read_image, write_image
+
+    image_format = "png" if output == STANDARD_STREAM else output.suffix
+    with errors_about(image):
+        pixels = read_image(read_bytes(image))
+    hole = _mask(mask, *pixels.shape[:2])
+    with errors_about(output):
+        check_format(output, image_format)
+        with atomic_output(output, force=force) as stream:
+            with errors_about(image), progress_bar(image.name, quiet=quiet) as progress:
+                drawn = sampling.complete(
+                    pixels,
+                    hole,
+                    model,
+                    count,
+                    temperature=temperature,
+                    seed=seed,
+                    progress=progress,
+                    **compute,
+                )
+            given = sampling.with_hole(pixels, hole)
+            row = [given, *map(sampling.as_bytes, [*drawn, pixels])]
+            write_image(sampling.grid(np.stack(row), len(row)), stream, image_format)
+
+
+def _mask(name: str, height: int, width: int) -> "Mask":
+    """The mask of a half, or in a file, of which the levels of 128 and above are white."""
+    from pixelcodec import sampling
+    from pixelcodec.errors import UnsupportedImageError
+    from pixelcodec.images import read_image
+
+    if name in sampling.HALVES:
+        return sampling.half(name, height, width)
+    with errors_about(name):
+        samples = read_image(name)
+        if samples.shape != (height, width):
+            raise UnsupportedImageError(
+                f"a mask must be gray or bilevel, {width} x {height} pixels as the image"
+            )
+        mask: Mask = sampling.as_bytes(samples) >= sampling.GRAY
+        if not mask.any():
+            raise UnsupportedImageError("the mask is white nowhere: nothing is to be drawn")
+        return mask

@@ -1,0 +1,297 @@
+"""Images that a network draws, and images that it completes.
+
+It is decoding with dice in place of a file: the same walk over the pixels, which computes nothing
+twice, and the same exact distributions ("Pixel Recurrent Neural Networks", figures 1 and 7 to 9).
+A network is causal: it completes an image from what lies above and to the left, and knows nothing
+of what lies below.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pixelcodec import api, exact
+from pixelcodec.coder import FLOOR
+from pixelcodec.engine import Engine, StripCoder
+from pixelcodec.errors import UnsupportedImageError
+from pixelcodec.images import as_samples
+from pixelcodec.models import zoo
+from pixelcodec.models.program import Distribution, Program
+from pixelcodec.schedule import Wave, stacks
+
+Mask = npt.NDArray[np.bool_]
+Samples = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Given = npt.NDArray[np.int16]
+"""Samples that are given, and :data:`DRAWN`, of an image or of many."""
+
+DRAWN = -1
+"""In place of a sample that is to be drawn."""
+
+STACK_PIXELS = 2**18
+"""About so many pixels are drawn side by side: it bounds memory, and does not show."""
+
+GAP = 2
+"""Pixels between the images of a grid."""
+
+GRAY = 128
+"""What gaps are filled with, and holes."""
+
+
+def sample(
+    model: str,
+    count: int = 1,
+    size: tuple[int, int] | None = None,
+    *,
+    channels: int | None = None,
+    temperature: float = 1.0,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: api.Progress | None = None,
+) -> api.Samples:
+    """Draw images from a model.
+
+    Args:
+        model: name of an installed model, or path of a ``.safetensors`` file.
+        count: of images. Each has dice of its own: the first few of many are those of few.
+        size: height and width; by default :func:`default_size` of the model.
+        channels: 1 or 3; by default the most that the model codes.
+        temperature: 0 or more; probabilities are taken to the power of its inverse. 1 draws from
+            the distributions that files are coded with, 0 takes the likeliest level.
+        seed: of the dice, 0 or more.
+        device: as :func:`pixelcodec.encode` takes it; it does not change the result.
+        threads: likewise.
+        backend: likewise.
+        progress: called with pixels done and pixels in all.
+
+    Returns:
+        uint8 [count, height, width] or [count, height, width, 3], or bool [count, height, width]
+        where the model's samples are of one bit. They depend on model, size, channels, temperature
+        and seed alone.
+
+    Raises:
+        ModelError: there is no such model, or it codes no images of so many channels.
+        BackendError: the back end or device cannot be used.
+        ValueError: another argument is out of its range.
+    """
+    with api.cpu_threads(threads):
+        engine = api.make_engine(zoo.load(model), backend, device)
+        height, width = size or default_size(engine.program)
+        if min(count, height, width) < 1:
+            raise ValueError(f"{count} images of {width} x {height} pixels: all must be 1 or more")
+        channels = channels or max(engine.program.channels)
+        given = np.full((height, width, channels), DRAWN, np.int16)
+        return fill(engine, given, count, temperature, seed, progress)
+
+
+def complete(
+    image: api.Samples | Image.Image,
+    mask: Mask,
+    model: str,
+    count: int = 1,
+    *,
+    temperature: float = 1.0,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    progress: api.Progress | None = None,
+) -> api.Samples:
+    """Draw part of an image anew.
+
+    Args:
+        image: as :func:`pixelcodec.encode` takes it.
+        mask: bool [height, width], where to draw; :func:`half` makes those of the paper.
+        model: as :func:`sample` takes it, like all that follow.
+        count: of completions.
+        temperature: likewise.
+        seed: likewise.
+        device: likewise.
+        threads: likewise.
+        backend: likewise.
+        progress: likewise.
+
+    Returns:
+        [count, ...]: copies of the image in which the pixels of ``mask`` are drawn.
+
+    Raises:
+        UnsupportedImageError: the image is of another kind than the model codes, or the mask is
+            not of its size.
+        ModelError: as :func:`sample`.
+        BackendError: as :func:`sample`.
+        ValueError: as :func:`sample`.
+    """
+    samples = as_samples(image)
+    if mask.shape != samples.shape[:2] or mask.dtype != np.bool_:
+        raise UnsupportedImageError(
+            f"a mask of {mask.dtype} {mask.shape}; the image needs bool {samples.shape[:2]}"
+        )
+    if count < 1:
+        raise ValueError(f"{count} images: there must be 1 or more")
+    with api.cpu_threads(threads):
+        engine = api.make_engine(zoo.load(model), backend, device)
+        api.check_bit_depth(samples, engine.program.bit_depth, model)
+        given = samples.reshape(*mask.shape, -1).astype(np.int16)
+        given[mask] = DRAWN
+        return fill(engine, given, count, temperature, seed, progress)
+
+
+def default_size(program: Program) -> tuple[int, int]:
+    """Height and width of what a model draws: of its tiles, or of images that many have."""
+    side = program.tile or (28 if program.bit_depth == 1 else 32)
+    return side, side
+
+
+HALVES: dict[str, Callable[[int, int], tuple[slice, slice]]] = {
+    "lower": lambda height, width: (slice(height // 2, None), slice(None)),
+    "right": lambda height, width: (slice(None), slice(width // 2, None)),
+    "left": lambda height, width: (slice(None), slice(-(-width // 2))),
+    "upper": lambda height, width: (slice(-(-height // 2)), slice(None)),
+}
+"""Where half an image lies, by name."""
+
+
+def half(name: str, height: int, width: int) -> Mask:
+    """The mask of a half of :data:`HALVES`: bool [height, width]; it has the middle row or column.
+
+    >>> half("lower", 3, 2).astype(int).tolist()
+    [[0, 0], [1, 1], [1, 1]]
+    """
+    mask = np.zeros((height, width), np.bool_)
+    mask[HALVES[name](height, width)] = True
+    return mask
+
+
+def with_hole(image: api.Samples, mask: Mask) -> Samples:
+    """A copy of ``image`` to be looked at, gray where ``mask`` says: uint8, the same shape."""
+    shown = as_bytes(image).copy()
+    shown[mask] = GRAY
+    return shown
+
+
+def grid(images: api.Samples, columns: int) -> Samples:
+    """All images in one, to be looked at: row by row, with gray between them.
+
+    Args:
+        images: [count, height, width, ...], uint8, or bool, which become 0 and 255.
+        columns: images in a row, 1 or more.
+
+    Returns:
+        uint8 [rows, columns, ...].
+    """
+    count, height, width = images.shape[:3]
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    high, wide = height + GAP, width + GAP
+    shape = (rows * high - GAP, columns * wide - GAP, *images.shape[3:])
+    page = np.full(shape, GRAY, np.uint8)
+    for number, image in enumerate(as_bytes(images)):
+        top, left = number // columns * high, number % columns * wide
+        page[top : top + height, left : left + width] = image
+    return page
+
+
+def as_bytes(images: api.Samples) -> Samples:
+    """Samples of one bit as 0 and 255; others as they are."""
+    return images.astype(np.uint8) * 255 if images.dtype == np.bool_ else images
+
+
+def fill(
+    engine: Engine,
+    given: Given,
+    count: int = 1,
+    temperature: float = 1.0,
+    seed: int = 0,
+    progress: api.Progress | None = None,
+) -> api.Samples:
+    """Draw the samples that ``given`` [height, width, channels] lacks.
+
+    Args:
+        engine: the network.
+        given: samples, and :data:`DRAWN` where there are none.
+        count: of images to make of it, each with dice of its own.
+        temperature: as :func:`sample` takes it.
+        seed: likewise.
+        progress: likewise.
+
+    Returns:
+        As :func:`sample`.
+
+    Raises:
+        ModelError: the network codes no images of so many channels.
+        ValueError: the temperature is out of its range.
+    """
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"a temperature of {temperature}; it must be 0 or more, and finite")
+    program, (height, width, channels) = engine.program, given.shape
+    coder = StripCoder(engine, width, channels, restart=True)
+    finished = api.pixel_counter(progress, count * height * width)
+    together = max(1, STACK_PIXELS // (height * width))
+    drawn = np.empty((count, *given.shape), np.uint8)
+    with exact.undisturbed(engine.device):
+        for first in range(0, count, together):
+            part = drawn[first : first + together]
+            known = np.broadcast_to(given, part.shape)
+            thrown = np.stack([dice(seed, first + i, given.shape) for i in range(len(part))])
+            for stack in stacks(height, width, program.tile):
+                where = (slice(None), *stack.index)
+                shape = (-1, stack.rows, stack.width, channels)
+                tiles, throws = known[where].reshape(shape), thrown[where].reshape(shape)
+                choose = _Choice(program, temperature, tiles, throws)
+                found = coder.walk(len(tiles), stack.rows, stack.width, choose, finished)
+                part[where] = found.reshape(part[where].shape)
+    images: api.Samples = drawn.view(np.bool_) if program.bit_depth == 1 else drawn
+    return images[..., 0] if channels == 1 else images
+
+
+def dice(seed: int, image: int, shape: tuple[int, ...]) -> Floats:
+    """What chance decides of an image, however it is drawn: float64, 0 or more and below 1."""
+    return np.random.Generator(np.random.PCG64([seed, image])).random(shape)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Chooses the samples of a stack of images, [images, rows, width, channels]."""
+
+    program: Program
+    temperature: float
+    given: Given
+    dice: Floats
+
+    def __call__(self, distribution: Distribution, wave: Wave, channel: int) -> Samples:
+        y, x = wave.places(self.program.slope)
+        given = self.given[:, y, x, channel].ravel()
+        dice = self.dice[:, y, x, channel].ravel()
+        drawn = draw(distribution, dice, 1 << self.program.bit_depth, self.temperature)
+        return np.where(given == DRAWN, drawn, given).astype(np.uint8)
+
+
+def draw(
+    distribution: Distribution, dice: Floats, levels: int, temperature: float = 1.0
+) -> Samples:
+    """Draw samples by inversion of their cumulative distributions.
+
+    Args:
+        distribution: of n samples.
+        dice: float64 [n], 0 or more and below 1.
+        levels: of a sample.
+        temperature: see :func:`sample`. At 0 and 1 all masses are whole numbers, exact.
+
+    Returns:
+        uint8 [n].
+    """
+    edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(dice), 1))
+    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + FLOOR
+    if temperature == 0:
+        likeliest: Samples = masses.argmax(1).astype(np.uint8)
+        return likeliest
+    if temperature != 1:
+        masses = (masses / masses.max(1, keepdims=True)) ** (1 / temperature)
+    ends = masses.cumsum(1)
+    drawn: Samples = (ends <= (dice * ends[:, -1])[:, None]).sum(1).astype(np.uint8)
+    return drawn
