@@ -217,7 +217,7 @@ class StripEncoder(StripCoder):
         canvas = self._canvas(count, band, width, slope=0)
         symbols = channels * len(coder.strides(self._program.bit_depth))
         positions = symbol_positions(count, height, width, self._program.slope, symbols)
-        ordered = np.empty((positions.size, 3), np.float32)
+        ordered = np.empty((positions.size, 3), np.float32)  # frequencies: below 2**24, exact
         carry = self._above(canvas)
         for top in range(0, height, band):
             part = images[:, top : top + band]
