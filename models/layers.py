@@ -105,6 +105,16 @@ class MaskedConv2d(nn.Module):
         return nn.functional.conv2d(values, weight, self.bias.to(values.dtype), padding=padding)
 
 
+class QuantisationAware(nn.Module):
+    """A network of such layers."""
+
+    def quantise(self, quantised: bool = True) -> None:
+        """Switch rounding of weights and activations on or off (quantisation-aware training)."""
+        for layer in self.modules():
+            if isinstance(layer, MaskedConv2d):
+                layer.quantised = quantised
+
+
 def pointwise(inputs: int, outputs: int, gain: float = math.sqrt(2)) -> MaskedConv2d:
     """A 1x1 convolution."""
     return MaskedConv2d(inputs, outputs, torch.ones(1, 1, 1, 1), gain)

@@ -38,7 +38,7 @@ from pixelcodec.models.grouped import (
     make_ready,
     pointwise,
 )
-from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d, relu
+from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, QuantisationAware, relu
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Linear, Plane, Samples
 
@@ -119,7 +119,7 @@ class Layer(nn.Module, ABC):
         """
 
 
-class PaperNetwork(nn.Module):
+class PaperNetwork(QuantisationAware):
     """The float network."""
 
     architecture: str
@@ -140,12 +140,6 @@ class PaperNetwork(nn.Module):
     def output_layers(self) -> list[nn.Module]:
         """Those that give the logits."""
         return [self.head, self.logits]
-
-    def quantise(self, quantised: bool = True) -> None:
-        """Switch rounding of weights and activations on or off (quantisation-aware training)."""
-        for layer in self.modules():
-            if isinstance(layer, MaskedConv2d):
-                layer.quantised = quantised
 
     def forward(self, samples: Tensor) -> Tensor:
         """Bits of each sample of whole images.

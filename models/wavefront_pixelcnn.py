@@ -34,6 +34,7 @@ from pixelcodec.models.layers import (
     ACTIVATION_BITS,
     STREAM_BITS,
     MaskedConv2d,
+    QuantisationAware,
     mask_b,
     pointwise,
     relu,
@@ -86,7 +87,7 @@ class Config:
                 raise ModelError(f"a network of {name} {value!r}; it must be in {least}..{most}")
 
 
-class WavefrontPixelCNN(nn.Module):
+class WavefrontPixelCNN(QuantisationAware):
     """The float network."""
 
     def __init__(self, config: Config) -> None:
@@ -114,12 +115,6 @@ class WavefrontPixelCNN(nn.Module):
     def output_layers(self) -> list[nn.Module]:
         """Those that give the parameters of distributions."""
         return [self.head, self.parameters_of]
-
-    def quantise(self, quantised: bool = True) -> None:
-        """Switch rounding of weights and activations on or off (quantisation-aware training)."""
-        for layer in self.modules():
-            if isinstance(layer, MaskedConv2d):
-                layer.quantised = quantised
 
     def forward(self, samples: Tensor) -> Tensor:
         """Bits of each sample of whole images.
