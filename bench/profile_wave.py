@@ -125,14 +125,14 @@ def main(
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width, -1)
     engine = api.make_engine(zoo.load(model), backend, device)
-    payload = StripEncoder(engine, width, rows.shape[2]).encode(rows, lambda done: None)
+    parts = StripEncoder(engine, width, rows.shape[2]).encode(rows, lambda done: None)
     watch = Stopwatch(engine.device)
 
     def decode() -> float:
         watch.reset()
         start = time.perf_counter()
         decoder = StripDecoder(engine, width, rows.shape[2])
-        decoded = decoder.decode(payload, height, lambda done: None)
+        decoded = decoder.decode(parts, height, lambda done: None)
         seconds = time.perf_counter() - start
         assert np.array_equal(decoded, rows)
         return seconds

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 @output_option("Output image, its format by its suffix; by default FILE with the suffix .png.")
 @written_by_option
 @compute_options
+@click.option(
+    "--preview",
+    is_flag=True,
+    help="Decode only the small image that files of multi-scale models begin with.",
+)
 @force_option
 @quiet_option
 def decode(
@@ -34,6 +39,7 @@ def decode(
     file: Path,
     output: Path | None,
     model: str | None,
+    preview: bool,
     force: bool,
     quiet: bool,
     **compute: Unpack[Compute],
@@ -47,10 +53,13 @@ def decode(
     with errors_about(output):
         check_format(output, image_format)
         with atomic_output(output, force=force) as stream:
-            write_image(decode_file(file, model, quiet, compute), stream, image_format)
+            image = decode_file(file, model, quiet, compute, preview=preview)
+            write_image(image, stream, image_format)
 
 
-def decode_file(file: Path, model: str | None, quiet: bool, compute: Compute) -> "Samples":
+def decode_file(
+    file: Path, model: str | None, quiet: bool, compute: Compute, preview: bool = False
+) -> "Samples":
     """Decode a .pxc file, or standard input for ``-``, and show the progress."""
     from pixelcodec import api
 
@@ -59,4 +68,5 @@ def decode_file(file: Path, model: str | None, quiet: bool, compute: Compute) ->
         binary_input(file) as stream,
         progress_bar(file.name, quiet=quiet) as progress,
     ):
-        return api.decode_from(stream, model=model, progress=progress, **compute)
+        decoded = api.preview_from if preview else api.decode_from
+        return decoded(stream, model=model, progress=progress, **compute)

@@ -55,6 +55,7 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
         f"model   {facts.model_name or 'not installed'} ({facts.model_id})\n"
         f"file    {facts.file_bytes:,} bytes, {facts.bpsp:.3f} bpsp\n"
         f"strips  {len(facts.strips)} of {facts.strip_rows} rows{tiles}\n"
+        + (f"preview {facts.preview_bytes:,} bytes\n" if facts.preview_bytes else "")
     )
     return f"{file}\n{indented(header)}\n\n{indented(_strip_table(facts))}"
 

@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models import diagonal_bilstm, pixelcnn, row_lstm, wavefront_pixelcnn
+from pixelcodec.models import (
+    diagonal_bilstm,
+    multi_scale,
+    pixelcnn,
+    row_lstm,
+    wavefront_pixelcnn,
+)
 from pixelcodec.models.grow import grown
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperNetwork
@@ -15,6 +21,7 @@ PROGRAMS: dict[str, Callable[[IntegerNetwork, Arithmetic], Program]] = {
     pixelcnn.ARCHITECTURE: pixelcnn.IntegerPixelCNN,
     row_lstm.ARCHITECTURE: row_lstm.IntegerRowLSTM,
     diagonal_bilstm.ARCHITECTURE: diagonal_bilstm.IntegerDiagonalBiLSTM,
+    multi_scale.ARCHITECTURE: multi_scale.IntegerMultiScale,
 }
 
 
@@ -34,7 +41,7 @@ def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
 Config = wavefront_pixelcnn.Config | PaperConfig
 """Hyperparameters of a network."""
 
-FloatNetwork = wavefront_pixelcnn.WavefrontPixelCNN | PaperNetwork
+FloatNetwork = wavefront_pixelcnn.WavefrontPixelCNN | PaperNetwork | multi_scale.MultiScale
 """A network that trains.
 
 It gives the bits of each sample of whole images, float32 [n, h, w, channels], of uint8 of the same
@@ -52,6 +59,7 @@ TRAINABLE: dict[str, tuple[type[Config], Callable[[Any], FloatNetwork]]] = {
         diagonal_bilstm.DiagonalConfig,
         diagonal_bilstm.DiagonalBiLSTM,
     ),
+    multi_scale.ARCHITECTURE: (multi_scale.MultiScaleConfig, multi_scale.MultiScale),
 }
 """Hyperparameters and float network of each architecture."""
 

@@ -99,7 +99,7 @@ class DiagonalLayer(Layer):
         directions = ((self.left, seen), (self.right, seen.flip(-1)))
         inputs, weights = [], []
         for gates, values in directions:
-            of_input, of_states = gates.kernels(seen.dtype)
+            of_input, of_states, _ = gates.kernels(seen.dtype)
             inputs.append(skew(lstm.input_to_state(values, of_input, gates.bias), -math.inf))
             weights.append(of_states)
         by_diagonal = torch.stack(inputs).permute(3, 0, 1, 2, 4)

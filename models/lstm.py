@@ -96,11 +96,18 @@ class Gates(MaskedConv2d):
     """Input-to-state and state-to-state convolution in one.
 
     Its inputs are taps: of the layer's input the pixels to the left, nearest last, and the pixel
-    itself, then of the states of the line before, all in one row.
+    itself, then of the states of the line before, then of the maps that the layer is biased by, all
+    in one row.
     """
 
     def __init__(
-        self, inputs: int, hidden: int, groups: int, input_taps: int, state_taps: int
+        self,
+        inputs: int,
+        hidden: int,
+        groups: int,
+        input_taps: int,
+        state_taps: int,
+        maps: int = 0,
     ) -> None:
         """Make them with random weights, and a bias of 1 that keeps forget gates open.
 
@@ -110,27 +117,30 @@ class Gates(MaskedConv2d):
             groups: into which the feature maps of each gate are split: mask B.
             input_taps: count.
             state_taps: count.
+            maps: by which the layer is biased, of a coarser image: all groups see all of them.
         """
         earlier = torch.ones(hidden, (input_taps - 1) * inputs)
-        states = torch.ones(hidden, state_taps * hidden)
-        mask = torch.cat([earlier, channel_mask("B", inputs, hidden, groups), states], 1)
+        free = torch.ones(hidden, state_taps * hidden + maps)
+        mask = torch.cat([earlier, channel_mask("B", inputs, hidden, groups), free], 1)
         super().__init__(mask.shape[1], GATES * hidden, mask.repeat(GATES, 1)[..., None, None], 1.0)
         self.hidden, self.groups = hidden, groups
         self._inputs, self._input_taps = inputs, input_taps
+        self._widths = [input_taps * inputs, state_taps * hidden, maps]
         with torch.no_grad():
-            self.weight[:, input_taps * inputs :] /= _STATE_SCALE
+            torch.split(self.weight, self._widths, 1)[1].div_(_STATE_SCALE)
             self.bias[hidden : 2 * hidden] = 1.0
 
-    def kernels(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """The two convolutions.
+    def kernels(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """The convolutions.
 
         Returns:
-            Of the input, [4h, inputs, 1, taps], and of the states, tap by tap, [taps * h, 4h].
+            Of the input, [4h, inputs, 1, taps], of the states, tap by tap, [taps * h, 4h], and of
+            the maps, [maps, 4h].
         """
         weight = self.masked_weight().to(dtype)[..., 0, 0]
-        of_input, of_states = weight.tensor_split([self._input_taps * self._inputs], 1)
+        of_input, of_states, of_maps = torch.split(weight, self._widths, 1)
         kernel = of_input.reshape(-1, self._input_taps, self._inputs).transpose(1, 2)
-        return kernel.unsqueeze(2), of_states.t()
+        return kernel.unsqueeze(2), of_states.t(), of_maps.t()
 
     def integer_layers(self, name: str) -> dict[str, IntegerLayer]:
         """Round to a layer for each group, ``NAME.GROUP``: its maps of o, then of f, i and g."""

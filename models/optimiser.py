@@ -1,7 +1,7 @@
 """The optimiser: Muon for the matrices inside a network, Adam for all else.
 
 Muon (Jordan et al., 2024) makes the momentum of a matrix orthogonal before it steps, so that all
-directions learn at the same pace. Biases and the output layers, whose rows mean different things,
+directions learn at the same pace. Weights decay, each step by their share of the rate. Biases and the output layers, whose rows mean different things,
 stay with Adam. docs/TRAINING.md has measurements.
 """
 
@@ -14,6 +14,11 @@ from pixelcodec.models.layers import MaskedConv2d
 
 MUON_RATE = 2.0
 """Muon's learning rate, for one of Adam's of 1: both then change a weight by about as much."""
+
+
+WEIGHT_DECAY = 0.2
+"""Of the matrices. Orthogonal steps do not shrink: without it weights grow until activations meet
+their limits."""
 
 
 class Optimiser:
@@ -41,7 +46,7 @@ class Optimiser:
         self._muon: torch.optim.Optimizer | None = None
         if self._matrices:
             self._muon = torch.optim.Muon(
-                self._matrices, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+                self._matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"
             )
         self._parameters = list(network.parameters())
 

@@ -40,7 +40,7 @@ from pixelcodec.models.grouped import (
 )
 from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, QuantisationAware, relu
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
-from pixelcodec.models.program import Arithmetic, Canvas, Linear, Plane, Samples
+from pixelcodec.models.program import Arithmetic, Canvas, Coarser, Linear, Plane, Samples
 
 SAMPLES = "samples"
 INPUT_KERNEL = (7, 7)
@@ -109,7 +109,10 @@ class Layer(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, seen: Tensor) -> Tensor:
-        """Activations (0..127/16) [n, 2h, height, width] -> what is added: the same shape."""
+        """Activations (0..127/16) [n, 2h, height, width] -> what is added: the same shape.
+
+        A layer that is biased by maps (activations too) takes them as a second argument.
+        """
 
     @abstractmethod
     def integer_layers(self, name: str, offset: float) -> dict[str, IntegerLayer]:
@@ -141,32 +144,33 @@ class PaperNetwork(QuantisationAware):
         """Those that give the logits."""
         return [self.head, self.logits]
 
-    def forward(self, samples: Tensor) -> Tensor:
+    def forward(self, samples: Tensor, *maps: Tensor) -> Tensor:
         """Bits of each sample of whole images.
 
         Args:
             samples: uint8 [images, height, width, channels].
+            maps: what the layers are biased by, where they are: [images, maps, height, width].
 
         Returns:
             float32 [images, height, width, channels], bits.
         """
         samples = samples.to(self.input.weight.device)
-        return softmax.bits_of_samples(self.logits_of(samples), samples)
+        return softmax.bits_of_samples(self.logits_of(samples, *maps), samples)
 
-    def logits_of(self, samples: Tensor) -> Tensor:
+    def logits_of(self, samples: Tensor, *maps: Tensor) -> Tensor:
         """Uint8 [n, h, w, channels] -> float32 [n, h, w, channels, levels]."""
-        seen = features_of(samples, self.config.bit_depth).permute(0, 3, 1, 2)
-        logits: Tensor = self.head_of(self.trunk(seen.to(torch.bfloat16) * 2.0**-ACTIVATION_BITS))
+        seen = in_real_units(features_of(samples, self.config.bit_depth))
+        logits: Tensor = self.head_of(self.trunk(seen, *maps))
         last: Tensor = logits.permute(0, 2, 3, 1).float()
         return last.view(*last.shape[:3], self.config.channels, -1)
 
-    def trunk(self, seen: Tensor) -> Tensor:
+    def trunk(self, seen: Tensor, *maps: Tensor) -> Tensor:
         """Samples in real units [n, channels, h, w] -> what the head sees, [n, 2h, h, w]."""
         quantised = self.input.quantised
         stream: Tensor = self.input(seen)
         skipped: Tensor | float = 0.0
         for index, layer in enumerate(self.layers):
-            change = layer(relu(stream, quantised))
+            change = layer(relu(stream, quantised), *maps)
             stream = stream + change if self.config.residual else change
             if self.config.skip:
                 skipped = skipped + self.skips[index](relu(stream, quantised))
@@ -209,6 +213,11 @@ def features_of(samples: Tensor, bit_depth: int) -> Tensor:
     return (samples.to(torch.int16) - 128).clamp(min=-127).to(torch.int8)
 
 
+def in_real_units(features: Tensor) -> Tensor:
+    """What a float network sees: int8 [n, h, w, channels] -> bfloat16 [n, channels, h, w]."""
+    return features.permute(0, 3, 1, 2).to(torch.bfloat16) * 2.0**-ACTIVATION_BITS
+
+
 # Coding ------------------------------------------------------------------------------------------
 
 
@@ -241,6 +250,7 @@ class PaperProgram:
     slope = INPUT_SLOPE
     sequential = True  # the last group of a pixel is seen by the first group of the next
     tile = 0
+    coarser: Coarser | None = None
 
     def __init__(
         self,
@@ -335,7 +345,7 @@ class PaperConditionals:
 
 
 Config = TypeVar("Config", bound=PaperConfig)
-Network = TypeVar("Network", bound=PaperNetwork)
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def template_of(

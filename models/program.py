@@ -6,7 +6,7 @@ channel after the other. Encoding, decoding, sampling and completion differ only
 the sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 
 from pixelcodec.models.network import IntegerLayer
+
+MAPS = "maps"
+"""The plane, of a program that sees a coarser image, of what that says of a pixel."""
 
 Samples = npt.NDArray[np.uint8]
 Integers = npt.NDArray[Any]
@@ -186,9 +189,37 @@ class Program(Protocol):
         """What it keeps on the canvas."""
         ...
 
+    @property
+    def coarser(self) -> "Coarser | None":
+        """What codes some of the pixels first; None: it codes all pixels itself."""
+        ...
+
     def look(self, canvas: Canvas) -> Conditionals:
-        """Run all that does not depend on the samples of the pixels in hand."""
+        """Run all that does not depend on the samples of the pixels in hand.
+
+        Where there is a coarser image, :data:`MAPS` of these pixels are stored.
+        """
         ...
 
     def remember(self, canvas: Canvas, samples: Samples) -> None:
         """Keep ``samples`` (uint8 [pixels, channels]) of the pixels in hand for later pixels."""
+
+
+@dataclass(frozen=True)
+class Coarser:
+    """The image of every ``step``-th pixel of every ``step``-th row, which is coded first.
+
+    A program that has one sees it whole, and codes the other pixels alone ("Pixel Recurrent
+    Neural Networks", section 3.6).
+
+    Attributes:
+        step: 2 or more.
+        program: that codes it.
+        maps: what it says of each pixel, for the plane :data:`MAPS`: its samples, uint8 [images,
+            rows, columns, channels], and height and width of the finer image -> int8 [images,
+            height, width, maps].
+    """
+
+    step: int
+    program: Program
+    maps: Callable[[Samples, int, int], Tensor]

@@ -4,10 +4,11 @@ Its layer runs LSTM cells (:mod:`pixelcodec.models.lstm`) down the rows (the pap
 right); the frame around it is :mod:`pixelcodec.models.paper`::
 
     seen, 2h -- 3x1, mask B --+
-                              +-> 4 gates -> h -> 1x1, mask B -> 2h
-    h, the row above -- 3x1 --+
+    h, the row above -- 3x1 --+-> 4 gates -> h -> 1x1, mask B -> 2h
+    maps -- 1x1, no mask -----+
 
-A pixel sees a triangle: in each row further up one more column on either side.
+A pixel sees a triangle: in each row further up one more column on either side. Maps there are in a
+network that is conditioned on a coarser image (:mod:`pixelcodec.models.multi_scale`).
 
 :class:`RowLSTM` is the float network that trains, :class:`IntegerRowLSTM` the program that codes.
 """
@@ -32,7 +33,7 @@ from pixelcodec.models.paper import (
     PaperProgram,
     template_of,
 )
-from pixelcodec.models.program import Arithmetic, Canvas, LSTMTables, Plane
+from pixelcodec.models.program import MAPS, Arithmetic, Canvas, LSTMTables, Plane
 
 ARCHITECTURE = "row-lstm-1"
 REACH = (1, 1)
@@ -48,17 +49,20 @@ class RowConfig(PaperConfig):
 class RowLayer(Layer):
     """LSTM cells that run down the rows."""
 
-    def __init__(self, config: RowConfig) -> None:
-        """Make a layer with random weights."""
+    def __init__(self, config: RowConfig, maps: int = 0) -> None:
+        """Make a layer with random weights, biased by so many ``maps``."""
         super().__init__()
         hidden, groups = config.hidden, config.channels
-        self.gates = lstm.Gates(config.stream, hidden, groups, input_taps=2, state_taps=3)
+        self.gates = lstm.Gates(config.stream, hidden, groups, 2, 3, maps)
         self.expand = pointwise(hidden, config.stream, groups, gain=0.5)
 
-    def forward(self, seen: Tensor) -> Tensor:  # noqa: D102
-        of_input, of_states = self.gates.kernels(seen.dtype)
-        inputs = lstm.input_to_state(seen, of_input, self.gates.bias).transpose(0, 1)
-        states = lstm.scan(inputs.unsqueeze(1), of_states[None], REACH, self.gates.quantised)
+    def forward(self, seen: Tensor, maps: Tensor | None = None) -> Tensor:  # noqa: D102
+        of_input, of_states, of_maps = self.gates.kernels(seen.dtype)
+        inputs = lstm.input_to_state(seen, of_input, self.gates.bias)
+        if maps is not None:
+            inputs = inputs + maps.permute(0, 2, 3, 1) @ of_maps
+        by_row = inputs.transpose(0, 1).unsqueeze(1)
+        states = lstm.scan(by_row, of_states[None], REACH, self.gates.quantised)
         change: Tensor = self.expand(states.squeeze(1).permute(1, 3, 0, 2))
         return change
 
@@ -74,9 +78,9 @@ class RowLSTM(PaperNetwork):
 
     architecture = ARCHITECTURE
 
-    def __init__(self, config: RowConfig) -> None:
-        """Make a network with random weights."""
-        super().__init__(config, lambda: RowLayer(config))
+    def __init__(self, config: RowConfig, maps: int = 0) -> None:
+        """Make a network with random weights, its layers biased by so many ``maps``."""
+        super().__init__(config, lambda: RowLayer(config, maps))
 
     def tables(self) -> dict[str, Tensor]:  # noqa: D102
         return super().tables() | lstm.integer_tables()
@@ -92,15 +96,17 @@ class RowLayerProgram(IntegerLayerProgram):
         name: str,
         groups: int,
         tables: LSTMTables,
+        maps: bool = False,
     ) -> None:
-        """Make the layer ``name`` ready to run."""
+        """Make the layer ``name`` ready to run; ``maps``: whether it is biased by them."""
         self._gates, self._expand = (
             make_ready(layers, arithmetic, f"{name}.{part}", groups) for part in ("gates", "expand")
         )
         self._arithmetic, self._tables, self._groups = arithmetic, tables, groups
         self._hidden = hidden = layers[f"{name}.expand.0"].weight.shape[0]
-        self._maps = group_slices(hidden, groups)
+        self._own = group_slices(hidden, groups)
         self._seen, self._states, self._cells = (f"{name}.{p}" for p in ("seen", "states", "cells"))
+        self._inputs = (self._seen, self._states, *([MAPS] if maps else []))
         self.planes = {
             self._seen: Plane(2 * hidden, torch.int8, 0, ((0, -1, 0),)),
             self._states: Plane(hidden, torch.int8, 0, ((1, -1, 1),)),
@@ -113,11 +119,11 @@ class RowLayerProgram(IntegerLayerProgram):
 
         def run(seen: Tensor, group: int) -> Tensor:
             canvas.store(self._seen, seen)
-            gates = self._gates[group](canvas.taps(self._seen, self._states))
-            maps = self._maps[group]
-            states, cells = self._arithmetic.lstm(gates, cells_above[:, maps], self._tables)
-            canvas.store(self._states, states, maps.start)
-            canvas.store(self._cells, cells, maps.start)
+            gates = self._gates[group](canvas.taps(*self._inputs))
+            own = self._own[group]
+            states, cells = self._arithmetic.lstm(gates, cells_above[:, own], self._tables)
+            canvas.store(self._states, states, own.start)
+            canvas.store(self._cells, cells, own.start)
             return self._expand[group](after.with_group(group, states))
 
         return run

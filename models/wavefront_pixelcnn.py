@@ -40,7 +40,7 @@ from pixelcodec.models.layers import (
     relu,
 )
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.program import Arithmetic, Canvas, Plane, Samples
+from pixelcodec.models.program import Arithmetic, Canvas, Coarser, Plane, Samples
 from pixelcodec.models.quantise import integer_layer, select_inputs
 
 ARCHITECTURE = "wavefront-pixelcnn-1"
@@ -219,6 +219,7 @@ class IntegerWavefrontPixelCNN:
 
     slope = 2
     sequential = False
+    coarser: Coarser | None = None
     bit_depth = 8
     channels = (1, CHANNELS)
     tile = 0

@@ -13,7 +13,15 @@ from pixelcodec.errors import (
 )
 
 if TYPE_CHECKING:
-    from pixelcodec.api import FileInfo, decode, decode_from, encode, encode_to, inspect
+    from pixelcodec.api import (
+        FileInfo,
+        decode,
+        decode_from,
+        encode,
+        encode_to,
+        inspect,
+        preview_from,
+    )
 
 __version__ = version("pixelcodec")
 
@@ -30,6 +38,7 @@ __all__ = [
     "encode",
     "encode_to",
     "inspect",
+    "preview_from",
 ]
 
 

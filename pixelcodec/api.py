@@ -164,17 +164,18 @@ def encode_to(
         program = engine.program
         check_bit_depth(samples, program.bit_depth, model)
         side = program.tile if tile is None else tile
-        if side and strip_rows is not None and strip_rows % side:
+        unit = strip_unit(engine, side)
+        if strip_rows is not None and strip_rows % unit:
             raise ModelError(
-                f"strips of {strip_rows} rows cannot be cut into tiles of {side} x {side}; "
-                f"give a multiple of {side}, or none"
+                f"strips of {strip_rows} rows do not fit the model or its tiles; "
+                f"give a multiple of {unit}, or none"
             )
         header = container.Header(
             width=width,
             height=height,
             channels=rows.shape[2],
             bit_depth=program.bit_depth,
-            strip_rows=default_strip_rows(height, width, side)
+            strip_rows=default_strip_rows(height, width, unit)
             if strip_rows is None
             else strip_rows,
             model_id=network.model_id,
@@ -183,7 +184,10 @@ def encode_to(
         encoder = StripEncoder(engine, width, header.channels, tile=side)
         writer = container.Writer(stream, header)
         for top in range(0, height, header.strip_rows):
-            writer.strip(encoder.encode(rows[top : top + header.strip_rows], count))
+            *before, last = encoder.encode(rows[top : top + header.strip_rows], count)
+            for part in before:
+                writer.part(part)
+            writer.strip(last)
         writer.close(zlib.crc32(samples.data))
 
 
@@ -200,19 +204,16 @@ def decode_from(
     """:func:`decode` from a binary stream, which is read front to back and to its end."""
     reader = container.Reader(stream)
     header = reader.header
-    pixels = header.height * header.width
-    if pixels > max_pixels:
-        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
+    _check_claim(header, max_pixels)
     network = _network_of(header, model)
-    count = pixel_counter(progress, pixels)
+    count = pixel_counter(progress, header.height * header.width)
     strips = []
     with cpu_threads(threads):
         engine = make_engine(network, backend, device)
-        if engine.program.bit_depth != header.bit_depth:
-            raise FormatError(f"the header says samples of {header.bit_depth} bits, the model not")
+        check_fits(header, engine)
         decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
-        for index, payload in enumerate(reader):
-            strips.append(decoder.decode(payload, header.strip_height(index), count))
+        for index, parts in enumerate(_strips(reader, len(engine.scales))):
+            strips.append(decoder.decode(parts, header.strip_height(index), count))
     samples = np.concatenate(strips)
     crc = zlib.crc32(samples.data)
     if crc != reader.samples_crc:
@@ -220,6 +221,100 @@ def decode_from(
             "the decoded samples do not have the checksum of the original "
             f"(stored {reader.samples_crc:08x}, computed {crc:08x})"
         )
+    return _as_image(samples, header)
+
+
+def preview_from(
+    stream: container.Readable,
+    *,
+    model: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    backend: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Progress | None = None,
+) -> Samples:
+    """The small image that a file of a multi-scale model begins with.
+
+    Nothing after the first part of the last strip is read, so a file may be cut off there; of an
+    image of one strip, as all of up to a million pixels are, its first part is enough. Arguments
+    are those of :func:`decode`.
+
+    Returns:
+        As :func:`decode`: every second (or fourth, as the model has it) pixel of every such row.
+
+    Raises:
+        UnsupportedImageError: the model has one scale only.
+        FormatError: what is read is no part of a ``.pxc`` file, or is damaged.
+        ModelError: as :func:`decode`.
+        BackendError: as :func:`decode`.
+    """
+    reader = container.Reader(stream)
+    header = reader.header
+    _check_claim(header, max_pixels)
+    network = _network_of(header, model)
+    strips: list[Samples] = []
+    with cpu_threads(threads):
+        engine = make_engine(network, backend, device)
+        check_fits(header, engine)
+        step = engine.coarsest_step
+        if step == 1:
+            raise UnsupportedImageError(
+                f"no preview: {zoo.find(header.model_id) or model} is no multi-scale model"
+            )
+        count = pixel_counter(progress, -(-header.height // step) * -(-header.width // step))
+        decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
+        for parts in _strips(reader, len(engine.scales), first_only=True):
+            strip = decoder.decode(parts, header.strip_height(len(strips)), count)
+            strips.append(strip[::step, ::step])
+            if len(strips) == header.strips:
+                break
+    return _as_image(np.concatenate(strips), header)
+
+
+def _strips(
+    reader: container.Reader, parts: int, first_only: bool = False
+) -> Iterator[list[bytes]]:
+    """The parts of each strip, or the first part alone, as soon as it is there.
+
+    Raises:
+        FormatError: a strip has not so many ``parts``, or as :class:`container.Reader` raises.
+    """
+    found: list[bytes] = []
+    for payload, last in reader:
+        found.append(payload)
+        if last != (len(found) == parts):
+            raise FormatError(
+                f"damaged: a strip of {len(found)}{'' if last else ' or more'} parts; "
+                f"those of its model have {parts}"
+            )
+        if first_only and len(found) == 1:
+            yield found
+        if last:
+            if not first_only:
+                yield found
+            found = []
+
+
+def check_fits(header: container.Header, engine: Engine) -> None:
+    """Refuse a file whose header does not suit the model that it names.
+
+    Raises:
+        FormatError: it does not.
+    """
+    if engine.program.bit_depth != header.bit_depth:
+        raise FormatError(f"the header says samples of {header.bit_depth} bits, the model not")
+    if header.strip_rows % strip_unit(engine, header.tile):
+        raise FormatError(f"the model has no strips of {header.strip_rows} rows")
+
+
+def _check_claim(header: container.Header, max_pixels: int) -> None:
+    pixels = header.height * header.width
+    if pixels > max_pixels:
+        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
+
+
+def _as_image(samples: Samples, header: container.Header) -> Samples:
     samples = samples.view(np.bool_) if header.bit_depth == 1 else samples
     return samples[..., 0] if header.channels == 1 else samples
 
@@ -235,7 +330,8 @@ class FileInfo:
         bit_depth: bits of a sample.
         strip_rows: rows of a strip.
         tile: side of the tiles that strips are cut into, 0 where they are not.
-        strips: bytes of each strip's payload.
+        strips: bytes of each strip's payload, all parts together.
+        preview_bytes: those of the parts but the last of all strips; 0 where each has but one.
         model_name: the model that wrote it; None when it is not installed.
         model_id: its identity, hexadecimal.
         samples_crc: CRC-32 of the samples.
@@ -249,6 +345,7 @@ class FileInfo:
     strip_rows: int
     tile: int
     strips: tuple[int, ...]
+    preview_bytes: int
     model_name: str | None
     model_id: str
     samples_crc: int
@@ -268,7 +365,7 @@ def inspect(stream: container.Readable) -> FileInfo:
     """
     counting = _CountingReader(stream)
     reader = container.Reader(counting)
-    strips = tuple(len(payload) for payload in reader)
+    parts = [(len(payload), last) for payload, last in reader]
     header = reader.header
     return FileInfo(
         width=header.width,
@@ -277,7 +374,8 @@ def inspect(stream: container.Readable) -> FileInfo:
         bit_depth=header.bit_depth,
         strip_rows=header.strip_rows,
         tile=header.tile,
-        strips=strips,
+        strips=_strip_sizes(parts),
+        preview_bytes=sum(size for size, last in parts if not last),
         model_name=zoo.find(header.model_id),
         model_id=header.model_id.hex(),
         samples_crc=reader.samples_crc,
@@ -285,13 +383,28 @@ def inspect(stream: container.Readable) -> FileInfo:
     )
 
 
-def default_strip_rows(height: int, width: int, tile: int = 0) -> int:
+def _strip_sizes(parts: list[tuple[int, bool]]) -> tuple[int, ...]:
+    """Bytes of whole strips, from those of their parts and whether each is the last."""
+    sums = np.cumsum([0, *(size for size, _ in parts)])
+    ends = [0, *(index for index, (_, last) in enumerate(parts, 1) if last)]
+    return tuple(np.diff(sums[ends]).tolist())
+
+
+def strip_unit(engine: Engine, tile: int) -> int:
+    """Strips have a multiple of so many rows: tiles, and pixels of all scales, are whole in them.
+
+    ``tile``: 0, or a multiple of the coarsest step.
+    """
+    return tile or engine.coarsest_step
+
+
+def default_strip_rows(height: int, width: int, unit: int = 1) -> int:
     """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory.
 
-    Of tiles a whole number of rows.
+    A multiple of ``unit``.
     """
-    rows = min(height, max(1, STRIP_PIXELS // width), _STRIP_ROWS_MAX)
-    return max(1, rows // tile) * tile if tile else rows
+    most = min(STRIP_PIXELS // width, _STRIP_ROWS_MAX)
+    return min(-(-height // unit), max(1, most // unit)) * unit
 
 
 class _CountingReader:

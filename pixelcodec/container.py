@@ -2,18 +2,21 @@
 
 Layout, little-endian, written front to back without seeking (docs/FORMAT.md has every byte)::
 
-    stream = magic 8 | header 24 | crc 4 | chunk 'S' ... | chunk 'E'
+    stream = magic 8 | header 24 | crc 4 | strip ... | chunk 'E'
+    strip  = chunk 'P' ... | chunk 'S'
     chunk  = tag 1 | length 4 | payload | crc 4
 
 Every byte is covered by the magic or by a CRC-32, so that damage is found before anything is
 decoded from it. One strip costs 58 bytes besides its payload, each further strip 9.
+
+A strip has one part, chunk ``S``, or several, of which the first, ``P``, make a preview.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pixelcodec.errors import FormatError
 
@@ -31,8 +34,12 @@ _HEIGHT_MAX = 2**31 - 1
 
 _FLAG_RESTART = 0x01
 
+_PART = b"P"
 _STRIP = b"S"
 _END = b"E"
+
+_PARTS_MOST = 8
+"""Parts of a strip."""
 
 # Lengths read from a file are claims. Reading in pieces keeps a false one from costing memory.
 _PIECE = 2**20
@@ -114,6 +121,18 @@ class Header:
         return min(self.strip_rows, self.height - index * self.strip_rows)
 
 
+class Part(NamedTuple):
+    """A part of a strip.
+
+    Attributes:
+        payload: its bytes.
+        last: whether it is the last of its strip.
+    """
+
+    payload: bytes
+    last: bool
+
+
 class Writer:
     """Write one image as a ``.pxc`` stream, front to back.
 
@@ -132,25 +151,44 @@ class Writer:
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
+        self._parts_written = 0  # of the strip that is not whole yet
         self._closed = False
         self._write_with_crc(MAGIC + _pack_fields(header))
 
-    def strip(self, payload: bytes) -> None:
-        """Write the next strip.
+    def part(self, payload: bytes) -> None:
+        """Write a part of the next strip, but the last.
 
         Args:
-            payload: The strip's range-coder words as bytes, at most 16 bytes a sample + 64.
+            payload: As :meth:`strip` takes it.
+
+        Raises:
+            ValueError: All strips are written, the payload is too long, or the parts are too many.
+        """
+        if self._parts_written == _PARTS_MOST - 1:
+            raise ValueError(f"a strip has at most {_PARTS_MOST} parts")
+        self._write_part(_PART, payload)
+        self._parts_written += 1
+
+    def strip(self, payload: bytes) -> None:
+        """Write the next strip, or its last part.
+
+        Args:
+            payload: Its range-coder words as bytes, at most 16 bytes a sample of the strip + 64.
 
         Raises:
             ValueError: All strips are written, or the payload is too long.
         """
+        self._write_part(_STRIP, payload)
+        self._strips_written += 1
+        self._parts_written = 0
+
+    def _write_part(self, tag: bytes, payload: bytes) -> None:
         if self._strips_written == self.header.strips:
             raise ValueError(f"all {self.header.strips} strips are written")
         limit = _payload_limit(self.header, self._strips_written)
         if len(payload) > limit:
             raise ValueError(f"a strip of {len(payload)} bytes; this one can have {limit}")
-        self._write_chunk(_STRIP, payload)
-        self._strips_written += 1
+        self._write_chunk(tag, payload)
 
     def close(self, samples_crc: int) -> None:
         """Write the end mark; the stream is then whole.
@@ -164,7 +202,7 @@ class Writer:
         """
         if self._closed:
             raise ValueError("the stream is closed")
-        if self._strips_written != self.header.strips:
+        if self._strips_written != self.header.strips or self._parts_written:
             raise ValueError(f"{self._strips_written} of {self.header.strips} strips are written")
         _require("samples_crc", samples_crc, 0 <= samples_crc <= _U32_MAX, "0 to 2**32 - 1")
         self._write_chunk(_END, _U32.pack(samples_crc))
@@ -189,7 +227,7 @@ class Writer:
 class Reader:
     """Read one image from a ``.pxc`` stream, front to back.
 
-    Iterating gives the payload of each strip, in order, each verified against its CRC; it can
+    Iterating gives the parts of each strip, in order, each verified against its CRC; it can
     be done once. The stream is whole only when the iteration has ended by itself.
 
     Args:
@@ -208,11 +246,11 @@ class Reader:
         self._source = _Source(fh)
         self.header = _read_header(self._source)
         self._samples_crc: int | None = None
-        self._payloads = self._read_strips()
+        self._parts = self._read_strips()
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Return the one iterator over the payloads of the strips."""
-        return self._payloads
+    def __iter__(self) -> Iterator[Part]:
+        """Return the one iterator over the parts of the strips."""
+        return self._parts
 
     @property
     def samples_crc(self) -> int:
@@ -225,13 +263,14 @@ class Reader:
             raise RuntimeError("samples_crc is known once all strips are read")
         return self._samples_crc
 
-    def _read_strips(self) -> Iterator[bytes]:
-        index = 0
+    def _read_strips(self) -> Iterator[Part]:
+        index, parts = 0, 0
         while (chunk := self._next_chunk(index)).tag != _END:
-            if chunk.tag == _STRIP:
-                self._check_strip(chunk, index)
-                yield self._payload(chunk)
-                index += 1
+            if chunk.tag in (_PART, _STRIP):
+                last = chunk.tag == _STRIP
+                self._check_strip(chunk, index, parts)
+                yield Part(self._payload(chunk), last)
+                index, parts = (index + 1, 0) if last else (index, parts + 1)
             else:
                 self._skip(chunk)
         self._finish(chunk, index)
@@ -244,14 +283,20 @@ class Reader:
         tag, length = _CHUNK_HEAD.unpack(head)
         if not (tag.isascii() and tag.isalpha()):
             raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
-        names = {_STRIP: self._strip_name(index), _END: "the end mark"}
+        strip = self._strip_name(index)
+        names = {_STRIP: strip, _PART: f"a part of {strip}", _END: "the end mark"}
         name = names.get(tag, f"chunk '{tag.decode()}'")
         return _Chunk(tag, length, offset, name, zlib.crc32(head))
 
     def _strip_name(self, index: int) -> str:
         return f"strip {index + 1} of {self.header.strips}"
 
-    def _check_strip(self, chunk: "_Chunk", index: int) -> None:
+    def _check_strip(self, chunk: "_Chunk", index: int, parts: int) -> None:
+        if parts == _PARTS_MOST:
+            raise FormatError(
+                f"damaged at byte {chunk.offset}: {chunk.name} comes after {parts} parts, "
+                f"a strip has at most {_PARTS_MOST}"
+            )
         if index == self.header.strips:
             raise FormatError(
                 f"extra strip at byte {chunk.offset}: the image has {self.header.strips} strips"

@@ -3,10 +3,14 @@
 Encoding knows every sample, so where the network allows it runs it on bands of rows in raster
 layout, each layer one large product, and then puts the choices in the order of the waves. Decoding
 runs the same program wave by wave. Both see the same integers; :mod:`pixelcodec.schedule` says why.
+
+A network of several scales codes a strip in as many parts, the coarsest image first. A strip of any
+other has one part.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +20,20 @@ from pixelcodec import coder, exact
 from pixelcodec.errors import ModelError
 from pixelcodec.models.architectures import make_program
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.program import Conditionals, Distribution, Program
-from pixelcodec.schedule import Canvas, Carry, Wave, stacks, symbol_positions, waves
+from pixelcodec.models.program import MAPS, Conditionals, Distribution, Program
+from pixelcodec.schedule import Canvas, Carry, Stack, Wave, stacks, symbol_positions, waves
 
 Samples = npt.NDArray[np.uint8]
 Integers = npt.NDArray[Any]
+Value = TypeVar("Value", bound=np.generic)
 Progress = Callable[[int], None]
 """Called now and then with the count of pixels that were finished since the last call."""
 
-Choose = Callable[[Distribution, Wave, int], Samples]
-"""Chooses the samples (uint8 [pixels]) of the pixels of a wave in a channel."""
+Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""Rows and columns, the same in each image of a stack."""
+
+Choose = Callable[[Distribution, Places, int], Samples]
+"""Chooses the samples (uint8 [images * places]) at some places in a channel."""
 
 BAND_PIXELS = 8192
 """Pixels that encoding takes at once: their activations stay in the processor's cache."""
@@ -58,6 +66,19 @@ class Engine:
             self.arithmetic = exact.Arithmetic(self.device, backend)
             self.program: Program = make_program(network, self.arithmetic)
 
+    @property
+    def scales(self) -> list[tuple[int, Program]]:
+        """Steps and programs, coarsest first: each codes every ``step``-th pixel and row."""
+        found = [(1, self.program)]
+        while coarser := found[0][1].coarser:
+            found.insert(0, (found[0][0] * coarser.step, coarser.program))
+        return found
+
+    @property
+    def coarsest_step(self) -> int:
+        """Of the image that is coded first; 1: there is but one."""
+        return self.scales[0][0]
+
 
 def reveal_all(
     conditionals: Conditionals, channels: int, choose: Callable[[Distribution, int], Samples]
@@ -81,142 +102,149 @@ def reveal_all(
     return np.stack(chosen, 1)
 
 
-class StripCoder:
-    """What encoder and decoder of an image share: the pixels in hand, and the rows above.
+@dataclass(frozen=True)
+class Selected:
+    """Some of many distributions, those of ``rows`` (int64 [n])."""
+
+    whole: Distribution
+    rows: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Count of samples."""
+        return len(self.rows)
+
+    def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
+        """As that of the whole."""
+        of_all = np.zeros((len(self.whole), edges.shape[1]), np.int32)
+        of_all[self.rows] = edges
+        return self.whole.cumulative(of_all)[self.rows]
+
+
+def between(places: Places, step: int) -> npt.NDArray[np.bool_]:
+    """Which of ``places`` are not in every ``step``-th row and column."""
+    y, x = places
+    rest: npt.NDArray[np.bool_] = (y % step > 0) | (x % step > 0)
+    return rest
+
+
+def but_known(choose: Choose, images: Samples, step: int) -> Choose:
+    """As ``choose``, which is not asked for every ``step``-th pixel of every ``step``-th row.
+
+    ``images``, uint8 [images, rows, width, channels], has those.
+    """
+
+    def choose_rest(distribution: Distribution, places: Places, channel: int) -> Samples:
+        y, x = places
+        rest = between(places, step)
+        samples: Samples = images[:, y, x, channel]
+        if rest.any():
+            selected = Selected(distribution, np.flatnonzero(np.tile(rest, len(images))))
+            chosen = choose(selected, (y[rest], x[rest]), channel)
+            samples[:, rest] = chosen.reshape(len(images), -1)
+        return samples.reshape(-1)
+
+    return choose_rest
+
+
+class Scale:
+    """One of the images of a strip, that of every ``step``-th pixel of every ``step``-th row.
 
     Samples and their context stay on the host, activations on the device.
     """
 
     def __init__(
-        self, engine: Engine, width: int, channels: int, restart: bool = False, tile: int = 0
+        self, program: Program, step: int, channels: int, device: torch.device, restart: bool
     ) -> None:
-        """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
-
-        Args:
-            engine: the network.
-            width: of the image.
-            channels: of the image.
-            restart: each strip starts as if it were the top of the image.
-            tile: side of the tiles that strips are cut into; 0: they are not.
-
-        Raises:
-            ModelError: the network does not code images of so many channels.
-        """
-        self._program, self._device = engine.program, engine.device
-        self._width, self._channels, self._tile = width, channels, tile
-        self._restart = restart or tile > 0
+        """Start at the top of an image, as :class:`StripCoder` does."""
+        self.program, self.step = program, step
+        self._channels, self._device, self._restart = channels, device, restart
         self._carry: Carry | None = None
-        if channels not in self._program.channels:
-            named = " or ".join(map(str, self._program.channels))
-            raise ModelError(f"the model codes images of {named} channels, not of {channels}")
 
-    def _canvas(
-        self, images: int, rows: int, width: int, slope: int, columns: int | None = None
-    ) -> Canvas:
-        return Canvas(self._program.planes, images, rows, width, slope, self._device, columns)
+    def of(self, images: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """Its pixels of ``images`` [images, rows, width, channels], a view."""
+        return images[:, :: self.step, :: self.step]
 
-    def _above(self, canvas: Canvas) -> Carry:
-        if self._carry is None or self._restart:
-            return canvas.nothing_above()
-        return self._carry
+    def coded_pixels(self, rows: int, width: int) -> int:
+        """How many pixels of an image of that size it codes; coarser scales code the others."""
 
-    def walk(
-        self, images: int, rows: int, width: int, choose: Choose, progress: Progress
-    ) -> Samples:
-        """Visit all pixels of a stack in the order of coding.
+        def pixels(step: int) -> int:
+            return -(-rows // step) * -(-width // step)
+
+        coarser = self.program.coarser
+        known = pixels(self.step * coarser.step) if coarser else 0
+        return pixels(self.step) - known
+
+    def walk(self, images: Samples, choose: Choose, progress: Progress) -> None:
+        """Visit all pixels of a stack in the order of coding, and write there what is chosen.
 
         Args:
-            images: count of the stack.
-            rows: height of each.
-            width: of each.
+            images: uint8 [images, rows, width, channels], what :meth:`of` gives. Those pixels that
+                a coarser scale codes are known.
             choose: gives the samples.
             progress: told of finished pixels.
-
-        Returns:
-            uint8 [images, rows, width, channels], what was chosen.
         """
-        slope = self._program.slope
-        out = np.empty((images, rows, width, self._channels), np.uint8)
+        program, slope = self.program, self.program.slope
+        count, rows, width = images.shape[:3]
+        maps: torch.Tensor | None = None
+        if coarser := program.coarser:
+            known = np.ascontiguousarray(images[:, :: coarser.step, :: coarser.step])
+            maps = coarser.maps(known, rows, width)
+            choose = but_known(choose, images, coarser.step)
         band = rows if slope else 1  # pixel by pixel, each row is a strip of its own
-        canvas = self._canvas(images, band, width, slope, WAVE_COLUMNS if slope else None)
+        canvas = self._canvas(count, band, width, slope, WAVE_COLUMNS if slope else None)
         carry = self._above(canvas)
         finished = 0
         for top in range(0, rows, band):
             canvas.begin(band, carry)
             for number, wave in enumerate(waves(band, width, slope)):
                 canvas.select(wave)
-                there = Wave(wave.time, top + wave.first, top + wave.end)
+                y, x = places = Wave(wave.time, top + wave.first, top + wave.end).places(slope)
+                if maps is not None:
+                    of_places = maps[:, torch.from_numpy(y), torch.from_numpy(x)]
+                    canvas.store(MAPS, of_places.flatten(0, 1))
                 samples = reveal_all(
-                    self._program.look(canvas),
+                    program.look(canvas),
                     self._channels,
-                    lambda distribution, channel, there=there: choose(distribution, there, channel),  # type: ignore[misc]
+                    lambda distribution, channel, places=places: choose(  # type: ignore[misc]
+                        distribution, places, channel
+                    ),
                 )
-                self._program.remember(canvas, samples)
-                y, x = there.places(slope)
-                out[:, y, x] = samples.reshape(images, len(y), self._channels)
-                finished += len(samples)
+                program.remember(canvas, samples)
+                images[:, y, x] = samples.reshape(count, len(y), self._channels)
+                finished += count * self._coded_at(places)
                 if number % _PROGRESS_WAVES == 0:
                     progress(finished)
                     finished = 0
             carry = canvas.end()
         self._carry = carry
         progress(finished)
-        return out
 
+    def _coded_at(self, places: Places) -> int:
+        """How many of ``places`` no coarser scale codes."""
+        coarser = self.program.coarser
+        return int(between(places, coarser.step).sum()) if coarser else len(places[0])
 
-class StripEncoder(StripCoder):
-    """Encodes the strips of an image, from the top."""
+    def choices_by_waves(self, images: Samples, progress: Progress) -> coder.Floats:
+        """All choices of ``images``, visited as in decoding, see :func:`coder.describe`."""
+        ordered = [np.empty((0, 3), np.float32)]  # coarser scales may have all pixels
 
-    def encode(self, rows: Samples, progress: Progress) -> bytes:
-        """Code the next strip.
-
-        Args:
-            rows: uint8 [rows, width, channels].
-            progress: told of finished pixels.
-        """
-        strip = coder.StripEncoder()
-        strip.encode(self.choices(rows, progress))
-        return strip.finish()
-
-    def choices(self, rows: Samples, progress: Progress) -> coder.Floats:
-        """All choices of the next strip in the order of coding, see :func:`coder.describe`.
-
-        Takes what :meth:`encode` takes, and moves on to the strip below as it does.
-
-        Returns:
-            float32 [n, 3]: whole numbers below 2**24, so they are exact.
-        """
-        choices_of = self._by_waves if self._program.sequential else self._by_bands
-        with exact.undisturbed(self._device):
-            parts = [
-                choices_of(rows[stack.index], progress)
-                for stack in stacks(len(rows), self._width, self._tile)
-            ]
-        return np.concatenate(parts)
-
-    def _by_waves(self, images: Samples, progress: Progress) -> coder.Floats:
-        """Choices of a stack [images, rows, width, channels], visited as in decoding."""
-        bit_depth, slope = self._program.bit_depth, self._program.slope
-        ordered: list[coder.Floats] = []
-
-        def choose(distribution: Distribution, wave: Wave, channel: int) -> Samples:
-            y, x = wave.places(slope)
+        def choose(distribution: Distribution, places: Places, channel: int) -> Samples:
+            y, x = places
             samples = images[:, y, x, channel].reshape(-1)
-            choices = coder.describe(distribution, samples, bit_depth)
+            choices = coder.describe(distribution, samples, self.program.bit_depth)
             ordered.append(choices.swapaxes(0, 1).reshape(-1, 3))
             return samples
 
-        count, rows, width = images.shape[:3]
-        self.walk(count, rows, width, choose, progress)
+        self.walk(images, choose, progress)
         return np.concatenate(ordered)
 
-    def _by_bands(self, images: Samples, progress: Progress) -> coder.Floats:
-        """Choices of a stack [images, rows, width, channels], many rows at a time."""
+    def choices_by_bands(self, images: Samples, progress: Progress) -> coder.Floats:
+        """The same, computed for many rows at a time."""
         count, height, width, channels = images.shape
         band = max(1, min(height, BAND_PIXELS // (count * width)))
         canvas = self._canvas(count, band, width, slope=0)
-        symbols = channels * len(coder.strides(self._program.bit_depth))
-        positions = symbol_positions(count, height, width, self._program.slope, symbols)
+        symbols = channels * len(coder.strides(self.program.bit_depth))
+        positions = symbol_positions(count, height, width, self.program.slope, symbols)
         ordered = np.empty((positions.size, 3), np.float32)  # frequencies: below 2**24, exact
         carry = self._above(canvas)
         for top in range(0, height, band):
@@ -235,43 +263,132 @@ class StripEncoder(StripCoder):
 
         def choose(distribution: Distribution, channel: int) -> Samples:
             choices.append(
-                coder.describe(distribution, samples[:, channel], self._program.bit_depth)
+                coder.describe(distribution, samples[:, channel], self.program.bit_depth)
             )
             return samples[:, channel]
 
-        self._program.remember(canvas, samples)
-        reveal_all(self._program.look(canvas), samples.shape[1], choose)
+        self.program.remember(canvas, samples)
+        reveal_all(self.program.look(canvas), samples.shape[1], choose)
         return np.concatenate(choices, 1)
+
+    def _canvas(
+        self, images: int, rows: int, width: int, slope: int, columns: int | None = None
+    ) -> Canvas:
+        return Canvas(self.program.planes, images, rows, width, slope, self._device, columns)
+
+    def _above(self, canvas: Canvas) -> Carry:
+        if self._carry is None or self._restart:
+            return canvas.nothing_above()
+        return self._carry
+
+
+class StripCoder:
+    """What encoder and decoder of an image share: its scales, and how strips are cut."""
+
+    def __init__(
+        self, engine: Engine, width: int, channels: int, restart: bool = False, tile: int = 0
+    ) -> None:
+        """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
+
+        Args:
+            engine: the network.
+            width: of the image.
+            channels: of the image.
+            restart: each strip starts as if it were the top of the image.
+            tile: side of the tiles that strips are cut into; 0: they are not.
+
+        Raises:
+            ModelError: the network does not code images of so many channels, or the pixels of its
+                coarsest scale would lie unevenly in tiles.
+        """
+        program = engine.program
+        if channels not in program.channels:
+            named = " or ".join(map(str, program.channels))
+            raise ModelError(f"the model codes images of {named} channels, not of {channels}")
+        if tile % engine.coarsest_step:
+            raise ModelError(
+                f"tiles of {tile} x {tile}: the model needs a multiple of {engine.coarsest_step}"
+            )
+        self._device, self._bit_depth = engine.device, program.bit_depth
+        self._width, self._channels, self._tile = width, channels, tile
+        self.scales = [
+            Scale(program, step, channels, engine.device, restart or tile > 0)
+            for step, program in engine.scales
+        ]
+
+    def _stacks(self, rows: int) -> Iterator[Stack]:
+        return stacks(rows, self._width, self._tile)
+
+
+class StripEncoder(StripCoder):
+    """Encodes the strips of an image, from the top."""
+
+    def encode(self, rows: Samples, progress: Progress) -> list[bytes]:
+        """Code the next strip: its parts.
+
+        Args:
+            rows: uint8 [rows, width, channels].
+            progress: told of finished pixels.
+        """
+        return [_coded(choices) for choices in self.choices(rows, progress)]
+
+    def choices(self, rows: Samples, progress: Progress) -> Iterator[coder.Floats]:
+        """All choices of each part of the next strip in order, see :func:`coder.describe`.
+
+        Takes what :meth:`encode` takes, and moves on to the strip below as it does.
+
+        Yields:
+            float32 [n, 3]: whole numbers below 2**24, so they are exact.
+        """
+        for scale in self.scales:
+            by_waves = scale.program.sequential
+            choices_of = scale.choices_by_waves if by_waves else scale.choices_by_bands
+            with exact.undisturbed(self._device):
+                parts = [
+                    choices_of(scale.of(rows[stack.index]), progress)
+                    for stack in self._stacks(len(rows))
+                ]
+            yield np.concatenate(parts)
+
+
+def _coded(choices: coder.Floats) -> bytes:
+    part = coder.StripEncoder()
+    part.encode(choices)
+    return part.finish()
 
 
 class StripDecoder(StripCoder):
     """Decodes the strips of an image, from the top."""
 
-    def decode(self, payload: bytes, height: int, progress: Progress) -> Samples:
+    def decode(self, parts: Sequence[bytes], height: int, progress: Progress) -> Samples:
         """Decode the next strip.
 
         Args:
-            payload: what :meth:`StripEncoder.encode` gave for it.
+            parts: what :meth:`StripEncoder.encode` gave for it, or the first of them.
             height: rows of the strip.
             progress: told of finished pixels.
 
         Returns:
-            uint8 [height, width, channels].
+            uint8 [height, width, channels]; pixels of parts that were not given are 0.
 
         Raises:
-            FormatError: the payload is not a strip.
+            FormatError: a part is not one of a strip.
         """
-        bit_depth = self._program.bit_depth
-        coder.check_length(payload, height * self._width * self._channels, bit_depth)
-        strip = coder.StripDecoder(payload, bit_depth)
-        out = np.empty((height, self._width, self._channels), np.uint8)
+        out = np.zeros((height, self._width, self._channels), np.uint8)
+        for scale, payload in zip(self.scales, parts, strict=False):
+            self._decode_part(scale, payload, out, progress)
+        return out
 
-        def choose(distribution: Distribution, wave: Wave, channel: int) -> Samples:
-            return strip.decode(distribution)
+    def _decode_part(self, scale: Scale, payload: bytes, out: Samples, progress: Progress) -> None:
+        pixels = scale.coded_pixels(len(out), self._width)
+        coder.check_length(payload, pixels * self._channels, self._bit_depth)
+        part = coder.StripDecoder(payload, self._bit_depth)
+
+        def choose(distribution: Distribution, places: Places, channel: int) -> Samples:
+            return part.decode(distribution)
 
         with exact.undisturbed(self._device):
-            for stack in stacks(height, self._width, self._tile):
-                out[stack.index] = self.walk(
-                    len(stack.tops), stack.rows, stack.width, choose, progress
-                )
-        return out
+            for stack in self._stacks(len(out)):
+                images = out[stack.index]
+                scale.walk(scale.of(images), choose, progress)
+                out[stack.index] = images

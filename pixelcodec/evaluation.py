@@ -106,12 +106,12 @@ def model_bits(
     rows = image.reshape(height, width, -1).view(np.uint8)
     side = engine.program.tile if tile is None else tile
     encoder = StripEncoder(engine, width, rows.shape[2], tile=side)
-    strip_rows = api.default_strip_rows(height, width, side)
+    strip_rows = api.default_strip_rows(height, width, api.strip_unit(engine, side))
     bits = 0.0
     for top in range(0, height, strip_rows):
-        choices = encoder.choices(rows[top : top + strip_rows], progress)
-        frequencies = choices[:, 1].astype(np.float64) + 1
-        bits += float((coder.PRECISION - np.log2(frequencies)).sum())
+        for choices in encoder.choices(rows[top : top + strip_rows], progress):
+            frequencies = choices[:, 1].astype(np.float64) + 1
+            bits += float((coder.PRECISION - np.log2(frequencies)).sum())
     return bits
 
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 from pixelcodec import api, exact
 from pixelcodec.coder import FLOOR
-from pixelcodec.engine import Engine, StripCoder
+from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.images import as_samples
 from pixelcodec.models import zoo
 from pixelcodec.models.program import Distribution, Program
-from pixelcodec.schedule import Wave, stacks
+from pixelcodec.schedule import stacks
 
 Mask = npt.NDArray[np.bool_]
 Samples = npt.NDArray[np.uint8]
@@ -242,8 +242,11 @@ def fill(
                 where = (slice(None), *stack.index)
                 shape = (-1, stack.rows, stack.width, channels)
                 tiles, throws = known[where].reshape(shape), thrown[where].reshape(shape)
-                choose = _Choice(program, temperature, tiles, throws)
-                found = coder.walk(len(tiles), stack.rows, stack.width, choose, finished)
+                found = np.zeros(tiles.shape, np.uint8)
+                for scale in coder.scales:
+                    own, dice_of_own = scale.of(tiles), scale.of(throws)
+                    choose = _Choice(program.bit_depth, temperature, own, dice_of_own)
+                    scale.walk(scale.of(found), choose, finished)
                 part[where] = found.reshape(part[where].shape)
     images: api.Samples = drawn.view(np.bool_) if program.bit_depth == 1 else drawn
     return images[..., 0] if channels == 1 else images
@@ -258,16 +261,16 @@ def dice(seed: int, image: int, shape: tuple[int, ...]) -> Floats:
 class _Choice:
     """Chooses the samples of a stack of images, [images, rows, width, channels]."""
 
-    program: Program
+    bit_depth: int
     temperature: float
     given: Given
     dice: Floats
 
-    def __call__(self, distribution: Distribution, wave: Wave, channel: int) -> Samples:
-        y, x = wave.places(self.program.slope)
+    def __call__(self, distribution: Distribution, places: Places, channel: int) -> Samples:
+        y, x = places
         given = self.given[:, y, x, channel].ravel()
         dice = self.dice[:, y, x, channel].ravel()
-        drawn = draw(distribution, dice, 1 << self.program.bit_depth, self.temperature)
+        drawn = draw(distribution, dice, 1 << self.bit_depth, self.temperature)
         return np.where(given == DRAWN, drawn, given).astype(np.uint8)
 
 

@@ -10,11 +10,10 @@ import numpy.typing as npt
 import torch
 
 from pixelcodec.container import Header, Reader, Writer
-from pixelcodec.engine import Engine, StripCoder, StripDecoder, StripEncoder
+from pixelcodec.engine import Choose, Engine, Places, StripCoder, StripDecoder, StripEncoder
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Distribution
 from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
-from pixelcodec.schedule import Wave
 
 Samples = npt.NDArray[Any]
 """uint8; those of one bit may be bool."""
@@ -62,7 +61,10 @@ def encode(
     stream = io.BytesIO()
     writer = Writer(stream, header)
     for top in range(0, height, strip_rows):
-        writer.strip(encoder.encode(rows[top : top + strip_rows], ignore))
+        *before, last = encoder.encode(rows[top : top + strip_rows], ignore)
+        for part in before:
+            writer.part(part)
+        writer.strip(last)
     writer.close(zlib.crc32(rows.tobytes()))
     return stream.getvalue()
 
@@ -72,10 +74,13 @@ def decode(data: bytes, engine: Engine) -> Samples:
     reader = Reader(io.BytesIO(data))
     header = reader.header
     decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
-    strips = [
-        decoder.decode(payload, header.strip_height(index), ignore)
-        for index, payload in enumerate(reader)
-    ]
+    strips = []
+    parts = []
+    for payload, last in reader:
+        parts.append(payload)
+        if last:
+            strips.append(decoder.decode(parts, header.strip_height(len(strips)), ignore))
+            parts = []
     image = np.concatenate(strips)
     assert zlib.crc32(image.tobytes()) == reader.samples_crc
     return image if header.channels == 3 else image[:, :, 0]
@@ -99,20 +104,28 @@ def masses(images: Samples, engine: Engine, strip_rows: int = 999) -> npt.NDArra
 
         def known(
             distribution: Distribution,
-            wave: Wave,
+            places: Places,
             channel: int,
             strip: Samples = strip,
             into: npt.NDArray[np.int32] = masses_of_strip,
         ) -> Samples:
-            y, x = wave.places(engine.program.slope)
+            y, x = places
             edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(distribution), 1))
             of_levels = np.diff(distribution.cumulative(edges))
             into[:, y, x, channel] = of_levels.reshape(count, len(y), levels)
             samples: Samples = strip[:, y, x, channel].reshape(-1)
             return samples
 
-        coder.walk(count, strip.shape[1], width, known, ignore)
+        coder.scales[-1].walk(strip.copy(), known, ignore)
     return found
+
+
+def walked(engine: Engine, shape: tuple[int, ...], choose: Choose) -> Samples:
+    """What ``choose`` chooses of all pixels of a stack, uint8 [images, height, width, channels]."""
+    images = np.zeros(shape, np.uint8)
+    for scale in StripCoder(engine, shape[2], shape[3]).scales:
+        scale.walk(scale.of(images), choose, ignore)
+    return images
 
 
 def ignore(*_: Any) -> None:

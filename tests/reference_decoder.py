@@ -110,7 +110,12 @@ def read_stream(data: bytes) -> tuple[Header, list[bytes], int]:
 
 # The model file
 
-DTYPES = {"I8": ("int8", "<i1"), "U8": ("uint8", "<u1"), "I32": ("int32", "<i4")}
+DTYPES = {
+    "I8": ("int8", "<i1"),
+    "U8": ("uint8", "<u1"),
+    "I16": ("int16", "<i2"),
+    "I32": ("int32", "<i4"),
+}
 """Of each dtype of a safetensors file: its name on the page, and NumPy's code for it."""
 
 
@@ -367,18 +372,7 @@ class WavefrontPixelCNN(Architecture):
             pixel.seen[self.config["width"] + c] = self.companding[255 + residual]
 
 
-# The architecture pixelcnn-1
-
-
-@dataclass
-class PaperPixel(Pixel):
-    """A pixel as ``pixelcnn-1`` knows it: feature vectors, which are filled group by group."""
-
-    seen: list[Vector]
-    inside: list[Vector]
-    after: list[Vector]
-    last: Vector
-    hidden: Vector
+# The networks of the paper
 
 
 @dataclass(frozen=True)
@@ -397,8 +391,36 @@ def group(n: int, g: int, groups: int) -> slice:
     return slice(-(-n * g // groups), -(-n * (g + 1) // groups))
 
 
-class PixelCNN(Architecture):
-    """The architecture ``pixelcnn-1``."""
+class Plane:
+    """A feature vector for each pixel, filled group by group."""
+
+    def __init__(self, width: int, n: int, groups: int) -> None:
+        """Begin an image of ``width`` columns with no pixel known, of ``n`` features each."""
+        self.width, self.n, self.groups = width, n, groups
+        self.vectors: dict[Place, Vector] = {}
+
+    def __getitem__(self, place: Place) -> Vector:
+        """Return the vector of the pixel at ``place``."""
+        x, y = place
+        return self.vectors[place] if 0 <= x < self.width and y >= 0 else zeros(self.n)
+
+    def begin(self, x: int, y: int) -> None:
+        """Begin a pixel with zeros."""
+        self.vectors[x, y] = zeros(self.n)
+
+    def put(self, place: Place, g: int, values: Vector) -> Vector:
+        """Make ``values`` group ``g`` of the vector at ``place``, which is returned."""
+        vector = self.vectors[place]
+        vector[group(self.n, g, self.groups)] = values
+        return vector
+
+    def taps(self, *places: Place) -> Vector:
+        """Return the vectors at ``places``, one after the other."""
+        return np.concatenate([self[place] for place in places])
+
+
+class PaperNetwork(Architecture):
+    """What the networks of "Pixel Recurrent Neural Networks" have in common."""
 
     slope = 4
 
@@ -408,66 +430,55 @@ class PixelCNN(Architecture):
         self.groups, self.bit_depth = self.config["channels"], self.config["bit_depth"]
         if (header.colour, header.bit_depth) != (self.groups, self.bit_depth):
             raise ValueError("a colour or bit depth of which the model codes no images")
-        self.width = width
+        self.width, self.features = width, self.config["hidden"]
         self.exp = network.table("exp", 512)
-        self.samples: dict[Place, Vector] = {}
-        self.kept: list[dict[Place, Vector]] = [{} for _ in range(self.config["layers"])]
+        self.planes: list[Plane] = []
+        self.samples = self.plane(self.groups)
+        self.seen = self.plane_of_each_layer(2 * self.features)
+        self.after = self.plane_of_each_layer(2 * self.features)
+        self.last, self.hidden = self.plane(2 * self.features), self.plane(self.config["head"])
 
-    def look(self, x: int, y: int) -> PaperPixel:
+    def plane(self, n: int) -> Plane:
+        """Return a new plane of ``n`` features."""
+        self.planes.append(Plane(self.width, n, self.groups))
+        return self.planes[-1]
+
+    def plane_of_each_layer(self, n: int) -> list[Plane]:
+        """Return as many planes of ``n`` features as there are layers."""
+        return [self.plane(n) for _ in range(self.config["layers"])]
+
+    @abstractmethod
+    def change(self, i: int, x: int, y: int, g: int) -> Vector:
+        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+
+    def look(self, x: int, y: int) -> Pixel:
         """Return the pixel in hand, of which nothing is known."""
-        self.samples[x, y] = zeros(self.groups)
-        for kept in self.kept:
-            kept[x, y] = zeros(self.config["hidden"])
-        stream, hidden, head = 2 * self.config["hidden"], self.config["hidden"], self.config["head"]
-        return PaperPixel(
-            x,
-            y,
-            seen=[zeros(stream) for _ in self.kept],
-            inside=[zeros(hidden) for _ in self.kept],
-            after=[zeros(stream) for _ in self.kept],
-            last=zeros(stream),
-            hidden=zeros(head),
-        )
+        for plane in self.planes:
+            plane.begin(x, y)
+        return Pixel(x, y)
 
-    def taps(
-        self, plane: dict[Place, Vector], pixel: PaperPixel, runs: dict[int, range], n: int
-    ) -> Vector:
-        """Return what ``plane`` has in ``runs`` of columns by row, ``n`` numbers of each place."""
-        places = [(pixel.x + dx, pixel.y + dy) for dy, run in runs.items() for dx in run]
-        return np.concatenate(
-            [plane[x, y] if 0 <= x < self.width and y >= 0 else zeros(n) for x, y in places]
-        )
-
-    def put(self, vector: Vector, g: int, values: Vector) -> Vector:
-        """Return ``vector`` with ``values`` as its group ``g``."""
-        vector[group(len(vector), g, self.groups)] = values
-        return vector
-
-    def logits(self, pixel: PaperPixel, g: int) -> list[int]:
+    def logits(self, pixel: Pixel, g: int) -> list[int]:
         """Return the logits of channel ``g`` of ``pixel``."""
-        layer, config, put = self.layer, self.config, self.put
+        x, y = here = pixel.x, pixel.y
         runs = {-3: range(-3, 4), -2: range(-3, 4), -1: range(-3, 4), 0: range(-3, 1)}
-        stream = layer(f"input.{g}")(self.taps(self.samples, pixel, runs, self.groups))
+        taps = self.samples.taps(*((x + dx, y + dy) for dy, run in runs.items() for dx in run))
+        stream = self.layer(f"input.{g}")(taps)
         skipped = zeros(len(stream))
-        for i, kept in enumerate(self.kept):
-            seen = put(pixel.seen[i], g, relu(stream >> 4))
-            put(kept[pixel.x, pixel.y], g, relu(layer(f"layer.{i}.reduce.{g}")(seen)))
-            runs = {-1: range(-1, 2), 0: range(-1, 1)}
-            taps = self.taps(kept, pixel, runs, config["hidden"])
-            inside = put(pixel.inside[i], g, relu(layer(f"layer.{i}.spatial.{g}")(taps)))
-            change = layer(f"layer.{i}.expand.{g}")(inside)
-            stream = stream + change if config["residual"] else change
-            if config["skip"]:
-                after = put(pixel.after[i], g, relu(stream >> 4))
-                skipped = skipped + layer(f"skip.{i}.{g}")(after)
-        if config["skip"] and config["layers"] > 0:
+        for i in range(self.config["layers"]):
+            self.seen[i].put(here, g, relu(stream >> 4))
+            change = self.change(i, x, y, g)
+            stream = stream + change if self.config["residual"] else change
+            if self.config["skip"]:
+                after = self.after[i].put(here, g, relu(stream >> 4))
+                skipped = skipped + self.layer(f"skip.{i}.{g}")(after)
+        if self.config["skip"] and self.config["layers"] > 0:
             stream = skipped
-        last = put(pixel.last, g, relu(stream >> 4))
-        hidden = put(pixel.hidden, g, relu(layer(f"head.{g}")(last)))
-        logits: list[int] = layer(f"logits.{g}")(hidden).tolist()
+        last = self.last.put(here, g, relu(stream >> 4))
+        hidden = self.hidden.put(here, g, relu(self.layer(f"head.{g}")(last)))
+        logits: list[int] = self.layer(f"logits.{g}")(hidden).tolist()
         return logits
 
-    def distribution(self, pixel: PaperPixel, c: int) -> Softmax:
+    def distribution(self, pixel: Pixel, c: int) -> Softmax:
         """Return the distribution of channel ``c`` of ``pixel``."""
         logits = self.logits(pixel, c)
         largest = max(logits)
@@ -477,16 +488,137 @@ class PixelCNN(Architecture):
             s += 1
         return Softmax([2**s * weight for weight in weights])
 
-    def decoded(self, pixel: PaperPixel, c: int) -> None:
+    def decoded(self, pixel: Pixel, c: int) -> None:
         """Take in channel ``c`` of ``pixel``."""
         sample = pixel.samples[c]
         feature = max(sample - 128, -127) if self.bit_depth == 8 else 128 * sample - 64
         self.samples[pixel.x, pixel.y][c] = feature
 
 
+# The architecture pixelcnn-1
+
+
+class PixelCNN(PaperNetwork):
+    """The architecture ``pixelcnn-1``."""
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        super().__init__(network, header, width)
+        self.reduced = self.plane_of_each_layer(self.features)
+        self.inside = self.plane_of_each_layer(self.features)
+
+    def change(self, i: int, x: int, y: int, g: int) -> Vector:
+        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+        reduced = relu(self.layer(f"layer.{i}.reduce.{g}")(self.seen[i][x, y]))
+        self.reduced[i].put((x, y), g, reduced)
+        taps = self.reduced[i].taps((x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y))
+        inside = relu(self.layer(f"layer.{i}.spatial.{g}")(taps))
+        return self.layer(f"layer.{i}.expand.{g}")(self.inside[i].put((x, y), g, inside))
+
+
+# LSTM cells
+
+
+class Cells:
+    """The step of LSTM cells."""
+
+    def __init__(self, network: Network) -> None:
+        """Take the tables of ``network``."""
+        self.sigmoid, self.tanh = (network.table(name, 2048) for name in ("sigmoid", "tanh"))
+
+    def __call__(self, gates: Vector, before: Vector) -> tuple[Vector, Vector]:
+        """Return cell values and states, of ``gates`` and the cell values ``before``."""
+        n = len(before)
+        steps = [self.step(gates[j::n].tolist(), int(before[j])) for j in range(n)]
+        values, states = np.array(steps, np.int64).T
+        return values, states
+
+    def step(self, gates: list[int], before: int) -> tuple[int, int]:
+        """Return the value and the state of one cell."""
+
+        def at(v: int) -> int:
+            return min(max(v, -1024), 1023) + 1024
+
+        o, f, i = (self.sigmoid[at(gate)] for gate in gates[:3])
+        g = self.tanh[at(gates[3])]
+        value = min(max((f * before + i * g + 2048) >> 12, -32767), 32767)
+        state = (o * self.tanh[at((value + 16) >> 5)] + 65536) >> 17
+        return value, min(max(state, -127), 127)
+
+
+# The architecture row-lstm-1
+
+
+class RowLSTM(PaperNetwork):
+    """The architecture ``row-lstm-1``."""
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        super().__init__(network, header, width)
+        self.cells = Cells(network)
+        self.values = self.plane_of_each_layer(self.features)
+        self.states = self.plane_of_each_layer(self.features)
+
+    def change(self, i: int, x: int, y: int, g: int) -> Vector:
+        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+        seen = self.seen[i].taps((x - 1, y), (x, y))
+        above = self.states[i].taps((x - 1, y - 1), (x, y - 1), (x + 1, y - 1))
+        gates = self.layer(f"layer.{i}.gates.{g}")(np.concatenate([seen, above]))
+        own = group(self.features, g, self.groups)
+        values, states = self.cells(gates, self.values[i][x, y - 1][own])
+        self.values[i].put((x, y), g, values)
+        return self.layer(f"layer.{i}.expand.{g}")(self.states[i].put((x, y), g, states))
+
+
+# The architecture diagonal-bilstm-1
+
+
+class DiagonalBiLSTM(PaperNetwork):
+    """The architecture ``diagonal-bilstm-1``."""
+
+    slope = 0
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        super().__init__(network, header, width)
+        self.cells = Cells(network)
+        self.left_values, self.left, self.right_values, self.right = (
+            self.plane_of_each_layer(self.features) for _ in range(4)
+        )
+
+    def change(self, i: int, x: int, y: int, g: int) -> Vector:
+        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+        states = self.left[i].taps((x, y - 1), (x - 1, y))
+        taps = np.concatenate([self.seen[i][x, y], states])
+        gates = self.layer(f"layer.{i}.left.{g}")(taps)
+        own = group(self.features, g, self.groups)
+        values, left = self.cells(gates, self.left_values[i][x - 1, y][own])
+        self.left_values[i].put((x, y), g, values)
+        both = self.left[i].put((x, y), g, left) + self.right[i][x, y - 1]
+        return self.layer(f"layer.{i}.expand.{g}")(both)
+
+    def decoded(self, pixel: Pixel, c: int) -> None:
+        """Take in channel ``c`` of ``pixel``; the last of a row lets cells run from the right."""
+        super().decoded(pixel, c)
+        if pixel.x == self.width - 1 and c == self.groups - 1:
+            for i in range(self.config["layers"]):
+                self.run_from_right(i, pixel.y)
+
+    def run_from_right(self, i: int, y: int) -> None:
+        """Run the cells of layer ``i`` from the right through row ``y``."""
+        for x in reversed(range(self.width)):
+            states = self.right[i].taps((x, y - 1), (x + 1, y))
+            gates = self.layer(f"layer.{i}.right")(np.concatenate([self.seen[i][x, y], states]))
+            values, right = self.cells(gates, self.right_values[i][x + 1, y])
+            self.right_values[i].vectors[x, y] = values
+            self.right[i].vectors[x, y] = right
+
+
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "wavefront-pixelcnn-1": WavefrontPixelCNN,
     "pixelcnn-1": PixelCNN,
+    "row-lstm-1": RowLSTM,
+    "diagonal-bilstm-1": DiagonalBiLSTM,
 }
 
 

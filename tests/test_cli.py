@@ -51,6 +51,7 @@ class FakeInfo:
     strip_rows: int
     tile: int
     strips: tuple[int, ...]
+    preview_bytes: int
     model_name: str | None
     model_id: str
     samples_crc: int
@@ -70,6 +71,7 @@ class FakeApi:
         self.calls: list[dict[str, Any]] = []
         self.raises: BaseException | None = None
         self.tile = 0
+        self.preview_bytes = 0
 
     def encode(self, image: np.ndarray, **keywords: Any) -> bytes:
         self.calls.append(keywords)
@@ -95,6 +97,9 @@ class FakeApi:
     def decode_from(self, stream: Any, **keywords: Any) -> np.ndarray:
         return self.decode(stream.read(), **keywords)
 
+    def preview_from(self, stream: Any, **keywords: Any) -> np.ndarray:
+        return self.decode(stream.read(), **keywords)[::2, ::2]
+
     def inspect(self, stream: Any) -> FakeInfo:
         data = stream.read()
         height, width, *channels = self.decode(data).shape
@@ -106,6 +111,7 @@ class FakeApi:
             strip_rows=4,
             tile=self.tile,
             strips=(30, 20, 10),
+            preview_bytes=self.preview_bytes,
             model_name="photo-m",
             model_id="0123456789abcdef",
             samples_crc=0xC0FFEE,
@@ -321,6 +327,11 @@ def test_what_decodes_passes_each_option_on(command: str, pxc: Path, api: FakeAp
     ]
 
 
+def test_decode_writes_the_preview_alone_when_asked_to(pxc: Path, pixels: np.ndarray) -> None:
+    assert run("decode", "--preview", pxc, "-o", "small.png").exit_code == 0
+    assert np.array_equal(read(Path("small.png")), pixels[::2, ::2])
+
+
 def test_decode_streams_from_stdin_to_stdout_as_png(pxc: Path, pixels: np.ndarray) -> None:
     result = run("decode", "-", stdin=pxc.read_bytes())
 
@@ -531,6 +542,12 @@ def test_info_says_of_tiles(pxc: Path, api: FakeApi) -> None:
     api.tile = 2
 
     assert "  strips  3 of 4 rows, in tiles of 2 x 2" in run("info", pxc).stdout.splitlines()
+
+
+def test_info_says_of_previews(pxc: Path, api: FakeApi) -> None:
+    api.preview_bytes = 9
+
+    assert "  preview 9 bytes" in run("info", pxc).stdout.splitlines()
 
 
 def test_info_as_json_has_every_field(pxc: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelcodec.container import MAGIC, Header, Readable, Reader, Writer
+from pixelcodec.container import MAGIC, Header, Part, Readable, Reader, Writer
 from pixelcodec.errors import FormatError
 
 # The example of docs/FORMAT.md: gray, 2 columns, 3 rows in strips of 2 rows and 1 row.
@@ -44,7 +44,7 @@ def started(header: Header) -> bytes:
 
 def read(fh: Readable) -> tuple[Header, list[bytes], int]:
     reader = Reader(fh)
-    payloads = list(reader)
+    payloads = [payload for payload, last in reader if last]
     return reader.header, payloads, reader.samples_crc
 
 
@@ -137,6 +137,24 @@ class TestRoundTrip:
         assert writer.bytes_written == len(sink.taken)
         assert read(Dribble(sink.taken, most)) == stream
 
+    @settings(deadline=None)
+    @given(streams(), st.lists(st.binary(max_size=9), max_size=7))
+    def test_parts_are_read_before_the_last_of_their_strip(
+        self, stream: tuple[Header, list[bytes], int], before: list[bytes]
+    ) -> None:
+        header, payloads, samples_crc = stream
+        buffer = io.BytesIO()
+        writer = Writer(buffer, header)
+        for payload in payloads:
+            for part in before:
+                writer.part(part)
+            writer.strip(payload)
+        writer.close(samples_crc)
+        strip = [Part(part, last=False) for part in before]
+        expected = [part for payload in payloads for part in (*strip, Part(payload, last=True))]
+        buffer.seek(0)
+        assert list(Reader(buffer)) == expected
+
     def test_through_a_pipe(self) -> None:
         source, sink = os.pipe()
         with os.fdopen(source, "rb", buffering=0) as reading:
@@ -153,7 +171,7 @@ class TestRoundTrip:
 
     def test_a_strip_is_given_before_the_next_is_there(self) -> None:
         reader = Reader(io.BytesIO(HEAD + STRIPS[0]))
-        assert next(iter(reader)) == PAYLOADS[0]
+        assert next(iter(reader)) == Part(PAYLOADS[0], last=True)
 
     def test_one_strip_costs_at_most_60_bytes_besides_its_payload(self) -> None:
         assert len(write(Header(2, 2, 3, 8, 2, bytes(8)), [b""])) <= 60
@@ -340,6 +358,21 @@ class TestDamage:
                 HEAD + b"".join(STRIPS) + STRIPS[0],
                 "^extra strip at byte 66: the image has 2 strips",
                 id="extra strip",
+            ),
+            pytest.param(
+                HEAD + b"".join(STRIPS) + chunk(b"P", b"") + END,
+                "^extra strip at byte 66: the image has 2 strips",
+                id="part of an extra strip",
+            ),
+            pytest.param(
+                HEAD + STRIPS[0] + chunk(b"P", b"") + END,
+                "^missing strips: the end mark at byte 58 comes after 1 of 2 strips",
+                id="strip without its last part",
+            ),
+            pytest.param(
+                HEAD + 8 * chunk(b"P", b"") + STRIPS[0],
+                "^damaged at byte 108: strip 1 of 2 comes after 8 parts, a strip has at most 8",
+                id="too many parts",
             ),
             pytest.param(
                 HEAD + b"".join(STRIPS) + chunk(b"E", b"12345"),

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pixelcodec.engine
-from coding import Samples, decode, encode, ignore, random_network, randomised
+from coding import Samples, decode, encode, ignore, random_network, randomised, walked
 from pictures import noise, scene
 from pixelcodec.coder import Floats
 from pixelcodec.container import Reader
-from pixelcodec.engine import Engine, StripCoder, StripDecoder, StripEncoder
+from pixelcodec.engine import Engine, Places, StripDecoder, StripEncoder
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.program import Distribution
 from pixelcodec.models.wavefront_pixelcnn import Config
 from pixelcodec.sampling import draw
-from pixelcodec.schedule import Wave, stacks, symbol_positions
+from pixelcodec.schedule import stacks, symbol_positions
 from places import PLACES
 
 NETWORK = random_network(
@@ -44,7 +44,7 @@ def encoded(image: Samples, strip_rows: int, restart: bool = False) -> bytes:
 
 
 def payloads(data: bytes) -> list[bytes]:
-    return list(Reader(BytesIO(data)))
+    return [payload for payload, _ in Reader(BytesIO(data))]
 
 
 def half_and_half(*shape: int) -> Samples:
@@ -210,7 +210,7 @@ def test_an_independent_strip_is_an_image_of_its_own(strip_rows: int) -> None:
         part = PICTURE[index * strip_rows : (index + 1) * strip_rows]
         assert payloads(encoded(part, len(part))) == [payload]
         decoder = StripDecoder(engine(), PICTURE.shape[1], 3, restart=True)
-        np.testing.assert_array_equal(decoder.decode(payload, len(part), ignore), part)
+        np.testing.assert_array_equal(decoder.decode([payload], len(part), ignore), part)
 
 
 def test_a_joined_strip_depends_on_the_rows_above() -> None:
@@ -254,7 +254,7 @@ def choices(image: Samples, name: str, tile: int = 0) -> Floats:
     """What the encoder codes of each pixel: [height, width, symbols, 3]."""
     height, width, channels = image.shape
     encoder = StripEncoder(engine_of(name), width, channels, tile=tile)
-    ordered, symbols = encoder.choices(image, ignore), channels * 2
+    (ordered,), symbols = encoder.choices(image, ignore), channels * 2
     found = np.empty((height, width, symbols, 3), np.float32)
     start, slope = 0, engine_of(name).program.slope
     for stack in stacks(height, width, tile):
@@ -320,12 +320,11 @@ def test_bands_do_not_show_in_tiles(monkeypatch: pytest.MonkeyPatch, band_pixels
 @EACH_NETWORK
 @pytest.mark.parametrize("count", [2, 5])
 def test_equal_images_side_by_side_get_the_samples_of_one_alone(name: str, count: int) -> None:
-    def likeliest(distribution: Distribution, wave: Wave, channel: int) -> Samples:
+    def likeliest(distribution: Distribution, _: Places, channel: int) -> Samples:
         return draw(distribution, np.zeros(len(distribution)), levels=256, temperature=0)
 
     (alone,), *stack = (
-        StripCoder(engine_of(name), 11, 3).walk(images, 6, 11, likeliest, ignore)
-        for images in (1, count)
+        walked(engine_of(name), (images, 6, 11, 3), likeliest) for images in (1, count)
     )
     np.testing.assert_array_equal(stack[0], np.broadcast_to(alone, (count, 6, 11, 3)))
     assert len(np.unique(alone)) > 1
@@ -347,9 +346,9 @@ def test_progress_counts_each_pixel_once(
     for top in range(0, 20, strip_rows):
         strip = rows[top : top + strip_rows]
         told: list[int] = []
-        payload = encoder.encode(strip, told.append)
+        parts = encoder.encode(strip, told.append)
         assert sum(told) == len(strip) * 37
         told.clear()
-        decoder.decode(payload, len(strip), told.append)
+        decoder.decode(parts, len(strip), told.append)
         assert sum(told) == len(strip) * 37
         assert min(told) >= 0

@@ -26,6 +26,10 @@ MODEL_IDS = {
     "tiny": "30f5ec9849dcbe6b",
     "pixelcnn-rgb": "f5971ad9d892cbd6",
     "pixelcnn-bilevel": "e0835b4489ee2d13",
+    "row-lstm-rgb": "b55e6ce5b33fcd7b",
+    "row-lstm-bilevel": "e5a356e9988d6f43",
+    "diagonal-bilstm-rgb": "73eb285acf1cf066",
+    "diagonal-bilstm-bilevel": "f045f0a1d318ecd6",
 }
 
 EACH_PLACE = pytest.mark.parametrize(("backend", "device"), PLACES)
@@ -138,17 +142,9 @@ def example_of_wavefront_pixelcnn() -> str:
 def example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> str:
     """What the reference decoder meets on its way through pixelcnn-dots.pxc."""
     image, payload = begun("pixelcnn-dots")
-    assert isinstance(image, reference.PixelCNN)
     coder = reference.RangeDecoder(payload)
     lines = start(payload, coder)
-    run = reference.Layer.__call__
-
-    def spy(self: reference.Layer, a: reference.Vector) -> reference.Vector:
-        out = run(self, a)
-        lines.append(line(self.name, out.tolist()))
-        return out
-
-    monkeypatch.setattr(reference.Layer, "__call__", spy)
+    tell_of_layers(lines, monkeypatch)
     for x in range(2):
         lines += ["", line(f"x = {x}", [])]
         pixel = image.look(x, 0)
@@ -156,6 +152,41 @@ def example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> str:
         pixel.samples.append(choice(coder, found, range(17), lines))
         image.decoded(pixel, 0)
     return "\n".join(lines)
+
+
+def example_of_lstm(stream: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the reference decoder meets on its way through the square of an LSTM."""
+    image, payload = begun(stream)
+    coder = reference.RangeDecoder(payload)
+    lines = start(payload, coder)
+    tell_of_layers(lines, monkeypatch)
+    for x, y in [(0, 0), (1, 0), (0, 1), (1, 1)]:
+        lines += ["", line(f"x = {x}, y = {y}", [])]
+        pixel = image.look(x, y)
+        pixel.samples += reference.decode_samples(coder, [image.distribution(pixel, 0)], 1)
+        lines.append(line("sample", pixel.samples))
+        image.decoded(pixel, 0)
+    return "\n".join(lines)
+
+
+def tell_of_layers(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let layers and LSTM cells tell in ``lines`` what they give."""
+    run, step = reference.Layer.__call__, reference.Cells.__call__
+
+    def spy_on_layer(self: reference.Layer, a: reference.Vector) -> reference.Vector:
+        out = run(self, a)
+        lines.append(line(self.name, out.tolist()))
+        return out
+
+    def spy_on_cells(
+        self: reference.Cells, gates: reference.Vector, before: reference.Vector
+    ) -> tuple[reference.Vector, reference.Vector]:
+        values, states = step(self, gates, before)
+        lines.extend([line("cell values", values.tolist()), line("states", states.tolist())])
+        return values, states
+
+    monkeypatch.setattr(reference.Layer, "__call__", spy_on_layer)
+    monkeypatch.setattr(reference.Cells, "__call__", spy_on_cells)
 
 
 def start(payload: bytes, coder: reference.RangeDecoder) -> list[str]:
@@ -194,4 +225,10 @@ def test_the_worked_example_of_wavefront_pixelcnn() -> None:
 
 def test_the_worked_example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> None:
     example = example_of_pixelcnn(monkeypatch)
+    assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stream", ["row-lstm-square", "diagonal-bilstm-square"])
+def test_the_worked_examples_of_lstms(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = example_of_lstm(stream, monkeypatch)
     assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coding import Samples, decode, encode, ignore, masses, randomised
+from coding import Samples, decode, encode, masses, randomised, walked
 from conversion import check_conversion, quantised, random_activations
 from pictures import scene
 from pixelcodec import coder, exact, sampling
-from pixelcodec.engine import Engine, StripCoder
+from pixelcodec.engine import Engine, Places
 from pixelcodec.errors import ModelError
 from pixelcodec.exact import Arithmetic
 from pixelcodec.models import diagonal_bilstm, lstm, row_lstm
@@ -27,7 +27,6 @@ from pixelcodec.models.grouped import group_slices
 from pixelcodec.models.optimiser import Optimiser
 from pixelcodec.models.paper import PaperNetwork
 from pixelcodec.models.program import Distribution, LSTMTables
-from pixelcodec.schedule import Wave
 from places import PLACES
 
 TABLES = lstm.integer_tables()
@@ -251,18 +250,24 @@ def test_states_and_cells_keep_within_what_integers_hold() -> None:
 
 
 @EACH_CHANNELS
+@pytest.mark.parametrize("maps", [0, 4])
 @pytest.mark.parametrize(("input_taps", "state_taps"), [(2, 3), (1, 2)])
-def test_gates_are_one_product_of_all_taps(input_taps: int, state_taps: int, channels: int) -> None:
-    gates = randomised(lambda: lstm.Gates(14, 7, channels, input_taps, state_taps), 1, gain=1.5)
+def test_gates_are_one_product_of_all_taps(
+    input_taps: int, state_taps: int, maps: int, channels: int
+) -> None:
+    taps = (input_taps, state_taps, maps)
+    gates = randomised(lambda: lstm.Gates(14, 7, channels, *taps), 1, gain=1.5)
     seen = random_activations(2, 14, 1, 5).float() / 16
     states = random_activations(2, 7 * state_taps, 1, 5, low=-127).float() / 16
+    coarser = random_activations(2, maps, 1, 5).float() / 16
     earlier = [seen.roll(shift, -1) for shift in reversed(range(1, input_taps))]
-    of_input, of_states = gates.kernels(torch.float32)
+    of_input, of_states, of_maps = gates.kernels(torch.float32)
 
     of_seen = lstm.input_to_state(seen, of_input, gates.bias)
-    found = of_seen + states.permute(0, 2, 3, 1) @ of_states
+    of_both = of_seen + states.permute(0, 2, 3, 1) @ of_states
+    found = of_both + coarser.permute(0, 2, 3, 1) @ of_maps
 
-    expected = gates(torch.cat([*earlier, seen, states], 1)).permute(0, 2, 3, 1)
+    expected = gates(torch.cat([*earlier, seen, states, coarser], 1)).permute(0, 2, 3, 1)
     inside = slice(input_taps - 1, None)  # To the left of the image all is 0
     torch.testing.assert_close(found[:, :, inside], expected[:, :, inside])
 
@@ -324,17 +329,16 @@ def test_probabilities_of_both_forms_are_the_same_but_for_rounding(
 def drawn(architecture: str, shape: tuple[int, ...], **values: Any) -> tuple[Samples, float]:
     """What a random network draws, [images, height, width, channels], and the bits of coding it."""
     ready, random = engine(architecture, **values), np.random.default_rng(1)
-    bit_depth, (images, height, width, channels) = ready.program.bit_depth, shape
-    bits = 0.0
+    bit_depth, bits = ready.program.bit_depth, 0.0
 
-    def by_chance(distribution: Distribution, wave: Wave, channel: int) -> Samples:
+    def by_chance(distribution: Distribution, _: Places, channel: int) -> Samples:
         nonlocal bits
         samples = sampling.draw(distribution, random.random(len(distribution)), 1 << bit_depth)
         frequencies = coder.describe(distribution, samples, bit_depth)[..., 1].astype(float) + 1
         bits += float((coder.PRECISION - np.log2(frequencies)).sum())
         return samples
 
-    return StripCoder(ready, width, channels).walk(images, height, width, by_chance, ignore), bits
+    return walked(ready, shape, by_chance), bits
 
 
 @EACH_ARCHITECTURE

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelcodec.models.layers import MaskedConv2d, pointwise
-from pixelcodec.models.optimiser import Optimiser
+from pixelcodec.models.optimiser import MUON_RATE, WEIGHT_DECAY, Optimiser
 
 INPUTS = 16
 
@@ -97,3 +97,15 @@ def test_a_network_may_have_nothing_for_muon() -> None:
     before = final_loss(network)
     train(network, optimiser, range(20))
     assert final_loss(network) < before
+
+
+def test_matrices_decay_and_nothing_else_does() -> None:
+    network = toy()
+    optimiser = Optimiser(network, [network[-1]])
+    before = copy.deepcopy(network)
+    torch.autograd.backward(0 * loss_of(network, 0))
+    optimiser.step(0.02)
+    left = 1 - 0.02 * MUON_RATE * WEIGHT_DECAY
+    for (name, new), old in zip(network.named_parameters(), before.parameters(), strict=True):
+        inside = name in {"0.weight", "2.weight"}
+        torch.testing.assert_close(new, old * left if inside else old)

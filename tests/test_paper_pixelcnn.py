@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from coding import Samples, decode, encode, ignore, randomised
+from coding import Samples, decode, encode, randomised, walked
 from conversion import check_conversion, quantised, random_activations
 from pictures import noise, scene
 from pixelcodec import evaluation, sampling
-from pixelcodec.engine import Engine, StripCoder
+from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import ModelError
 from pixelcodec.models import softmax
 from pixelcodec.models.grouped import GroupedConv2d, group_slices
@@ -31,7 +31,7 @@ from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import INPUT_SLOPE, PaperConfig, features_of
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.program import Distribution
-from pixelcodec.schedule import Wave, symbol_positions
+from pixelcodec.schedule import symbol_positions
 from places import PLACES
 
 SMALL = PaperConfig(hidden=7, layers=2, head=8)
@@ -137,13 +137,13 @@ def of_integer(images: Samples, config: PaperConfig) -> npt.NDArray[Any]:
         ordered.append(logits.copy())
         return distribution(logits, exp)
 
-    def known(_: Distribution, wave: Wave, channel: int) -> Samples:
-        y, x = wave.places(INPUT_SLOPE)
+    def known(_: Distribution, places: Places, channel: int) -> Samples:
+        y, x = places
         return images[:, y, x, channel].ravel()
 
     count, height, width, channels = images.shape
     with mock.patch.object(softmax, "Softmax", spy):
-        StripCoder(engine(config), width, channels).walk(count, height, width, known, ignore)
+        walked(engine(config), images.shape, known)
     positions = symbol_positions(count, height, width, INPUT_SLOPE, channels)
     found: npt.NDArray[Any] = np.concatenate(ordered)[positions]
     return found
@@ -292,11 +292,10 @@ def drawn(height: int, width: int, config: PaperConfig) -> Samples:
     """What a random network of ``config`` draws: [height, width, channels]."""
     random = np.random.default_rng(1)
 
-    def by_chance(distribution: Distribution, wave: Wave, channel: int) -> Samples:
+    def by_chance(distribution: Distribution, _: Places, channel: int) -> Samples:
         return sampling.draw(distribution, random.random(len(distribution)), config.levels)
 
-    coder = StripCoder(engine(config), width, config.channels)
-    (image,) = coder.walk(1, height, width, by_chance, ignore)
+    (image,) = walked(engine(config), (1, height, width, config.channels), by_chance)
     return image
 
 

@@ -3,6 +3,8 @@
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +17,19 @@ import pixelcodec
 import reference_decoder as reference
 from coding import Samples, encode, randomised
 from pixelcodec.engine import Engine
+from pixelcodec.exact import Arithmetic
+from pixelcodec.models import lstm
+from pixelcodec.models.architectures import make_config, make_float_network
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.paper import PaperConfig
-from pixelcodec.models.pixelcnn import PixelCNN
-from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import save_network
 
 
-def wavefront(gain: float, **config: int) -> IntegerNetwork:
+def random_network(architecture: str, gain: float, **config: int) -> IntegerNetwork:
     """A random network, see :func:`coding.randomised`."""
-    values = Config(**config)
-    return randomised(lambda: WavefrontPixelCNN(values), 1, gain).integer_network()
-
-
-def paper(gain: float, **config: int) -> IntegerNetwork:
-    values = PaperConfig(**config)
-    return randomised(lambda: PixelCNN(values), 1, gain).integer_network()
+    values = make_config(architecture, config)
+    return randomised(
+        lambda: make_float_network(architecture, values), seed=1, gain=gain
+    ).integer_network()
 
 
 def unmasked(network: IntegerNetwork) -> IntegerNetwork:
@@ -44,33 +43,67 @@ def unmasked(network: IntegerNetwork) -> IntegerNetwork:
     return replace(network, layers=layers)
 
 
-MAKE: dict[str, Callable[[], IntegerNetwork]] = {
+wavefront, pixelcnn, row_lstm, diagonal_bilstm = (
+    partial(random_network, architecture)
+    for architecture in (
+        "wavefront-pixelcnn-1",
+        "pixelcnn-1",
+        "row-lstm-1",
+        "diagonal-bilstm-1",
+    )
+)
+
+MAKE_WAVEFRONT: dict[str, Callable[[], IntegerNetwork]] = {
     "mild": lambda: wavefront(1.0, width=16, hidden=16, blocks=2, head=8, components=3),
     "wild": lambda: wavefront(3.0, width=16, hidden=16, blocks=2, head=8, components=3),
     "odd": lambda: wavefront(4.0, width=5, hidden=7, blocks=3, head=3, components=7),
     "flat": lambda: wavefront(2.0, width=4, hidden=1, blocks=0, head=2, components=1),
-    "rgb": lambda: paper(2.0, hidden=7, layers=2, head=5),
-    "rgb-skip": lambda: paper(3.0, hidden=4, layers=2, head=3, residual=False, skip=True),
-    "rgb-unmasked": lambda: unmasked(paper(1.0, hidden=5, layers=2, head=4, skip=True)),
-    "gray": lambda: paper(2.0, channels=1, hidden=6, layers=1, head=7),
-    "gray-flat": lambda: paper(4.0, channels=1, hidden=3, layers=0, head=4, skip=True),
-    "bilevel": lambda: paper(2.0, channels=1, bit_depth=1, hidden=5, layers=2, head=3, skip=True),
-    "rgb-bits": lambda: paper(2.0, channels=3, bit_depth=1, hidden=4, layers=1, head=3),
+}
+"""Networks by name; they code images of 1 and 3 channels."""
+
+
+def make_paper(
+    prefix: str, make: Callable[..., IntegerNetwork]
+) -> dict[str, Callable[[], IntegerNetwork]]:
+    """Networks of an architecture of the paper, which ``make`` makes, by names with a prefix."""
+    return {
+        f"{prefix}rgb": lambda: make(2.0, hidden=7, layers=2, head=5),
+        f"{prefix}rgb-skip": lambda: make(
+            3.0, hidden=4, layers=2, head=3, residual=False, skip=True
+        ),
+        f"{prefix}rgb-unmasked": lambda: unmasked(make(1.0, hidden=5, layers=2, head=4, skip=True)),
+        f"{prefix}gray": lambda: make(2.0, channels=1, hidden=6, layers=1, head=7),
+        f"{prefix}gray-flat": lambda: make(4.0, channels=1, hidden=3, layers=0, head=4, skip=True),
+        f"{prefix}bilevel": lambda: make(
+            2.0, channels=1, bit_depth=1, hidden=5, layers=2, head=3, skip=True
+        ),
+        f"{prefix}rgb-bits": lambda: make(
+            2.0, channels=3, bit_depth=1, hidden=4, layers=1, head=3, residual=False
+        ),
+    }
+
+
+MAKE = {
+    **MAKE_WAVEFRONT,
+    **make_paper("", pixelcnn),
+    **make_paper("row-", row_lstm),
+    **make_paper("diagonal-", diagonal_bilstm),
 }
 """Networks by name."""
 
-KINDS = [(name, channels) for name in ("mild", "wild", "odd", "flat") for channels in (1, 3)] + [
-    ("rgb", 3),
-    ("rgb-skip", 3),
-    ("rgb-unmasked", 3),
-    ("gray", 1),
-    ("gray-flat", 1),
-    ("bilevel", 1),
-    ("rgb-bits", 3),
+KINDS = [(name, channels) for name in MAKE_WAVEFRONT for channels in (1, 3)] + [
+    (name, 3 if "rgb" in name else 1) for name in MAKE if name not in MAKE_WAVEFRONT
 ]
 """Each network with the channels of images that it codes."""
 
-FEW_KINDS = [("wild", 1), ("wild", 3), ("rgb", 3), ("bilevel", 1)]
+FEW_KINDS = [
+    ("wild", 1),
+    ("wild", 3),
+    ("rgb", 3),
+    ("bilevel", 1),
+    ("row-rgb-bits", 3),
+    ("diagonal-rgb-bits", 3),
+]
 
 SIZES = [(1, 1), (1, 19), (19, 1), (2, 2), (5, 7), (13, 11)]
 
@@ -179,8 +212,11 @@ def test_every_kind_of_tile(
 
 
 @pytest.mark.parametrize("size", [(47, 47), (2, 1030)], ids=str)
-def test_more_tiles_than_a_stack_holds(coded: dict[str, Coded], size: tuple[int, int]) -> None:
-    coded["bilevel"].check(noise, size, channels=1, strip_rows=100, tile=2)
+@pytest.mark.parametrize("name", ["bilevel", "row-bilevel", "diagonal-bilevel"])
+def test_more_tiles_than_a_stack_holds(
+    coded: dict[str, Coded], name: str, size: tuple[int, int]
+) -> None:
+    coded[name].check(noise, size, channels=1, strip_rows=100, tile=2)
 
 
 @pytest.mark.parametrize(("name", "channels"), FEW_KINDS)
@@ -206,12 +242,14 @@ def test_small_images(coded: dict[str, Coded], data: st.DataObject) -> None:
     coded[name].check(content, size, channels, strip_rows, data.draw(st.booleans()), tile)
 
 
-@pytest.mark.parametrize("name", ["wild", "rgb", "gray", "bilevel"])
+@pytest.mark.parametrize(
+    "name", ["wild", "rgb", "gray", "bilevel", "row-rgb", "row-bilevel", "diagonal-gray"]
+)
 @pytest.mark.parametrize("tile", [0, 5])
 def test_the_public_functions_write_the_same(coded: dict[str, Coded], name: str, tile: int) -> None:
     model = coded[name]
     image = noise((17, 13) if model.engine.program.channels == (1,) else (17, 13, 3))
-    image = image >= 128 if name == "bilevel" else image
+    image = image >= 128 if name.endswith("bilevel") else image
     data = pixelcodec.encode(image, model=str(model.path), strip_rows=5, tile=tile)
     assert data == encode(image, model.network, model.engine, strip_rows=5, tile=tile)
     np.testing.assert_array_equal(reference.decode(data, model.path.read_bytes()), image)
@@ -241,16 +279,36 @@ def test_ends_of_a_softmax_are_met(
     coded: dict[str, Coded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     met: list[list[int]] = []
-    logits = reference.PixelCNN.logits
+    logits = reference.PaperNetwork.logits
 
-    def spy(self: reference.PixelCNN, pixel: reference.PaperPixel, g: int) -> list[int]:
+    def spy(self: reference.PaperNetwork, pixel: reference.Pixel, g: int) -> list[int]:
         met.append(logits(self, pixel, g))
         return met[-1]
 
-    monkeypatch.setattr(reference.PixelCNN, "logits", spy)
+    monkeypatch.setattr(reference.PaperNetwork, "logits", spy)
     coded["rgb-skip"].check(extreme, (9, 14), channels=3, strip_rows=4)
     ranges = [max(found) - min(found) for found in met]
     assert min(ranges) < 511 < max(ranges)
+
+
+def test_cells_step_alike_at_their_limits_and_beyond_their_tables(coded: dict[str, Coded]) -> None:
+    random = np.random.default_rng(1)
+    sampled = random.integers(-1300, 1300, (4, 2000)), random.integers(-32767, 32768, 2000)
+    corners = np.array(list(product(*[[-1025, -1024, 1023, 1024]] * 4, [-32767, 0, 32767]))).T
+    gates = np.concatenate([sampled[0], corners[:4]], 1).flatten()
+    before = np.concatenate([sampled[1], corners[4]])
+
+    model = coded["row-gray"]
+    values, states = reference.Cells(reference.Network(model.path.read_bytes()))(gates, before)
+
+    tables = lstm.ready_tables(model.network.tables, torch.device("cpu"))
+    expected = Arithmetic(torch.device("cpu"), "int64").lstm(
+        torch.from_numpy(gates[None]).int(), torch.from_numpy(before[None]).short(), tables
+    )
+    np.testing.assert_array_equal(states, expected[0][0])
+    np.testing.assert_array_equal(values, expected[1][0])
+    assert (values.min(), values.max()) == (-32767, 32767)
+    assert (states.min(), states.max()) == (-127, 127)
 
 
 @pytest.mark.parametrize("name", MAKE)

@@ -76,7 +76,7 @@ def choices_of_integer(image: Samples, config: Config = SMALL) -> npt.NDArray[np
     height, width = image.shape[:2]
     rows = image.reshape(height, width, -1)
     channels = rows.shape[2]
-    ordered = StripEncoder(engine(config), width, channels).choices(rows, ignore)
+    (ordered,) = StripEncoder(engine(config), width, channels).choices(rows, ignore)
     (positions,) = symbol_positions(1, height, width, SLOPE, 2 * channels)
     return ordered[positions].reshape(height, width, channels, 2, 3)
 
@@ -298,7 +298,7 @@ def parameters_of_integer(image: Samples, seed: int) -> list[Tensor]:
 
     parameters = IntegerWavefrontPixelCNN.parameters
     with mock.patch.object(IntegerWavefrontPixelCNN, "parameters", spy):
-        StripEncoder(engine(seed=seed), image.shape[1], 3).choices(image, ignore)
+        list(StripEncoder(engine(seed=seed), image.shape[1], 3).choices(image, ignore))
     assert len(found) == 3  # all pixels in one band
     return found
 

@@ -6,7 +6,7 @@ In ``tests/``: ``python -m golden.make``. It makes:
   meet their limits, so that the files are long, not short, and every branch of the arithmetic
   counts. Another version of PyTorch may draw other random numbers, but the files below only need
   these very networks;
-* ``IMAGE.png``: noise, slopes and extremes side by side, one pixel, and two;
+* ``IMAGE.png``: noise, slopes and extremes side by side, one pixel, two, and four;
 * ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by one of the networks.
 
 New golden files are added under new names; the old ones stay.
@@ -22,18 +22,31 @@ from PIL import Image
 from coding import Samples, encode, randomised
 from pixelcodec.engine import Engine
 from pixelcodec.images import read_image
+from pixelcodec.models.architectures import FloatNetwork
+from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.row_lstm import RowConfig, RowLSTM
 from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import load_file, save_network
 
 FOLDER = Path(__file__).parent
 
-MODELS: dict[str, Callable[[], WavefrontPixelCNN | PixelCNN]] = {
+MODELS: dict[str, Callable[[], FloatNetwork]] = {
     "tiny": lambda: WavefrontPixelCNN(Config(width=16, hidden=16, blocks=2, head=8, components=3)),
     "pixelcnn-rgb": lambda: PixelCNN(PaperConfig(hidden=7, layers=2, head=5)),
     "pixelcnn-bilevel": lambda: PixelCNN(
         PaperConfig(channels=1, bit_depth=1, hidden=4, layers=2, head=3, skip=True)
+    ),
+    "row-lstm-rgb": lambda: RowLSTM(RowConfig(hidden=4, layers=2, head=3)),
+    "row-lstm-bilevel": lambda: RowLSTM(
+        RowConfig(channels=1, bit_depth=1, hidden=3, layers=1, head=3, residual=False, skip=True)
+    ),
+    "diagonal-bilstm-rgb": lambda: DiagonalBiLSTM(
+        DiagonalConfig(hidden=4, layers=2, head=3, residual=False, skip=True, tile=0)
+    ),
+    "diagonal-bilstm-bilevel": lambda: DiagonalBiLSTM(
+        DiagonalConfig(channels=1, bit_depth=1, hidden=3, layers=1, head=3, tile=2)
     ),
 }
 """The float network of each model."""
@@ -61,6 +74,13 @@ STREAMS = {
     "pixelcnn-dots": Stream("dots", "pixelcnn-bilevel", 1),
     "pixelcnn-tiles": Stream("bilevel", "pixelcnn-bilevel", 12, tile=6),
     "pixelcnn-stacks": Stream("bilevel", "pixelcnn-bilevel", 48, tile=2),
+    "row-lstm-rgb": Stream("rgb", "row-lstm-rgb", 9),
+    "row-lstm-square": Stream("square", "row-lstm-bilevel", 2),
+    "row-lstm-tiles": Stream("bilevel", "row-lstm-bilevel", 12, tile=6),
+    "diagonal-bilstm-rgb": Stream("patch", "diagonal-bilstm-rgb", 4),
+    "diagonal-bilstm-restart": Stream("patch", "diagonal-bilstm-rgb", 6, restart=True),
+    "diagonal-bilstm-square": Stream("square", "diagonal-bilstm-bilevel", 2),
+    "diagonal-bilstm-stacks": Stream("bilevel", "diagonal-bilstm-bilevel", 48, tile=2),
 }
 
 
@@ -70,7 +90,14 @@ def image(name: str) -> Samples:
         return np.array([[[7, 200, 131]]], np.uint8)
     if name == "dots":
         return np.array([[True, False]])
-    height, width, channels = {"rgb": (17, 24, 3), "gray": (9, 31, 1), "bilevel": (47, 47, 1)}[name]
+    if name == "square":
+        return np.array([[True, False], [False, True]])
+    height, width, channels = {
+        "rgb": (17, 24, 3),
+        "patch": (11, 9, 3),
+        "gray": (9, 31, 1),
+        "bilevel": (47, 47, 1),
+    }[name]
     y, x, c = np.indices((height, width, channels))
     made: Samples = (9 * y + 5 * x + 70 * c).astype(np.uint8)  # a slope that passes from 255 to 0
     noise = np.random.default_rng(1).integers(0, 256, made.shape, dtype=np.uint8)
