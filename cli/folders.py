@@ -18,14 +18,22 @@ class DataFolder:
     folder: Path
 
 
-def data_option(help_text: str, *, needs_kind: bool) -> Callable[[Command], Command]:
-    """Add ``--data KIND:FOLDER``; where the kind need not be given, ``FOLDER`` will do."""
+def data_option(
+    help_text: str, *, needs_kind: bool, multiple: bool = False
+) -> Callable[[Command], Command]:
+    """Add ``--data KIND:FOLDER``; where the kind need not be given, ``FOLDER`` will do.
 
-    def take_apart(
-        ctx: click.Context, param: click.Parameter, value: str | None
-    ) -> DataFolder | None:
-        if value is None:
-            return None
+    ``multiple``: it may be given several times, and gives a tuple.
+    """
+
+    def take_all(
+        ctx: click.Context, param: click.Parameter, value: Any
+    ) -> DataFolder | tuple[DataFolder, ...] | None:
+        if multiple:
+            return tuple(map(take_apart, value))
+        return None if value is None else take_apart(value)
+
+    def take_apart(value: str) -> DataFolder:
         from pixelcodec.models.datasets import DATA_SETS
 
         kind, _, folder = value.partition(":")
@@ -37,4 +45,6 @@ def data_option(help_text: str, *, needs_kind: bool) -> Callable[[Command], Comm
         return DataFolder(None, Path(value))
 
     metavar = "KIND:FOLDER" if needs_kind else "[KIND:]FOLDER"
-    return click.option("--data", callback=take_apart, metavar=metavar, help=help_text)
+    return click.option(
+        "--data", callback=take_all, multiple=multiple, metavar=metavar, help=help_text
+    )

@@ -75,7 +75,11 @@ def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
     help="Show the recipes, and do nothing else.",
 )
 @click.option("--recipe", "recipe_name", metavar="NAME", help="What to train, and on what data.")
-@data_option("The data set of the recipe, or of another KIND.", needs_kind=False)
+@data_option(
+    "The data set of the recipe, or of another KIND. Of several each gives its share of a batch.",
+    needs_kind=False,
+    multiple=True,
+)
 @click.option(
     "-o",
     "--output",
@@ -149,7 +153,7 @@ def train(
     *,
     folders: tuple[Path, ...],
     recipe_name: str | None,
-    data: DataFolder | None,
+    data: tuple[DataFolder, ...],
     output: Path,
     force: bool,
     run_folder: Path | None,
@@ -212,10 +216,10 @@ def train(
 
 
 def _check_usage(
-    ctx: click.Context, folders: tuple[Path, ...], recipe: str | None, data: DataFolder | None
+    ctx: click.Context, folders: tuple[Path, ...], recipe: str | None, data: tuple[DataFolder, ...]
 ) -> None:
     """Either folders or a recipe, each with what belongs to it."""
-    if (recipe is None) != (data is None):
+    if (recipe is None) != (not data):
         raise click.UsageError("--recipe and --data go together")
     if recipe is None and not folders:
         raise click.UsageError("give folders of images, or --recipe and --data")
@@ -253,16 +257,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _training(
-    recipe: "Recipe", data: DataFolder | None, folders: tuple[Path, ...], patch: int
+    recipe: "Recipe", data: tuple[DataFolder, ...], folders: tuple[Path, ...], patch: int
 ) -> "Training":
     from pixelcodec.models import datasets, recipes
 
-    if data is None:
+    if not data:
         return datasets.photographs(folders, patch, recipe.batch, recipe.seed)
-    kind = data.kind or recipe.data
-    recipes.check_data(kind, recipe.config)
-    training = datasets.DATA_SETS[kind].training(data.folder, recipe.batch, recipe.seed)
-    return replace(training, summary=f"{kind}, {training.summary}")
+    share = max(1, recipe.batch // len(data))
+    found = []
+    for each in data:
+        kind = each.kind or recipe.data
+        recipes.check_data(kind, recipe.config)
+        training = datasets.DATA_SETS[kind].training(each.folder, share, recipe.seed)
+        found.append(replace(training, summary=f"{kind}, {training.summary}"))
+    return datasets.mixed(found)
 
 
 @contextmanager
@@ -294,9 +302,10 @@ def _command(ctx: click.Context) -> str:
         value = ctx.params[name]
         if isinstance(parameter, click.Argument):
             words += map(_without_folders, value)
-        elif isinstance(value, DataFolder):
-            kind = f"{value.kind}:" if value.kind else ""
-            words += [parameter.opts[-1], kind + _without_folders(value.folder)]
+        elif name == "data":
+            for each in value:
+                kind = f"{each.kind}:" if each.kind else ""
+                words += [parameter.opts[-1], kind + _without_folders(each.folder)]
         elif value is True:
             words.append(parameter.opts[-1])
         else:

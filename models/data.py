@@ -204,6 +204,33 @@ class WholeImages:
         return np.ascontiguousarray(chosen), np.ones((self._count, channels), np.bool_)
 
 
+class Mixed:
+    """Batches of several sources, one after the other in each batch: a :class:`Source`."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Take ``sources`` of images of one size.
+
+        Raises:
+            ValueError: they are not.
+        """
+        sizes = {source.batch(0)[0].shape[1:] for source in sources}
+        if len(sizes) > 1:
+            raise ValueError(f"images of several sizes: {', '.join(map(str, sorted(sizes)))}")
+        self._sources = sources
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a batch."""
+        return sum(source.pixels for source in self._sources)
+
+    def batch(self, step: int, rank: int = 0) -> tuple[Samples, Mask]:
+        """The images of a step, and which of their channels count, see :class:`Source`."""
+        parts = [source.batch(step, rank) for source in self._sources]
+        return np.concatenate([images for images, _ in parts]), np.concatenate(
+            [counted for _, counted in parts]
+        )
+
+
 def binarised(images: npt.NDArray[Any], random: np.random.Generator) -> Samples:
     """Samples of one bit (uint8): each is 1 with probability ``value / 255``."""
     return (random.random(images.shape) < images / 255).astype(np.uint8)

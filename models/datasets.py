@@ -31,6 +31,7 @@ import numpy as np
 
 from pixelcodec.models.data import (
     SUFFIXES,
+    Mixed,
     Patches,
     Samples,
     Source,
@@ -183,6 +184,17 @@ def photographs(folders: Iterable[Path], patch: int, batch: int, seed: int) -> T
     source = Patches(training, patch, batch, seed, gray_share=GRAY_SHARE, grain_share=GRAIN_SHARE)
     summary = f"{len(images)} images; every twentieth held out"
     return Training(source, [image[None] for image in held_out], summary)
+
+
+def mixed(trainings: Sequence[Training]) -> Training:
+    """All of ``trainings`` as one, whose batches have images of each.
+
+    Raises:
+        ValueError: their images are not of one size.
+    """
+    source = Mixed([training.source for training in trainings])
+    held_out = [images for training in trainings for images in training.held_out]
+    return Training(source, held_out, "; ".join(training.summary for training in trainings))
 
 
 def _reduced(photographs: Iterable[Samples]) -> list[Samples]:

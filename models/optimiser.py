@@ -1,8 +1,8 @@
 """The optimiser: Muon for the matrices inside a network, Adam for all else.
 
 Muon (Jordan et al., 2024) makes the momentum of a matrix orthogonal before it steps, so that all
-directions learn at the same pace. Weights decay, each step by their share of the rate. Biases and the output layers, whose rows mean different things,
-stay with Adam. docs/TRAINING.md has measurements.
+directions learn at the same pace; these matrices decay. Biases and the output layers, whose rows
+mean different things, stay with Adam. docs/TRAINING.md has measurements.
 """
 
 from typing import Any

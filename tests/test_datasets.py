@@ -17,6 +17,7 @@ from data_files import write_cifar10, write_mnist, write_mosaic, write_npz
 from pictures import noise
 from pixelcodec.evaluation import mosaic_of
 from pixelcodec.models import datasets
+from pixelcodec.models.data import Mixed, WholeImages
 from pixelcodec.models.datasets import DATA_SETS, photographs, reduced, tiles
 
 DIGITS = noise(45, 28, 28, 1)
@@ -191,6 +192,21 @@ def test_patches_of_photographs_are_of_the_size_asked(photos: Path) -> None:
 
 
 # Errors ------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_has_images_of_each_source_in_each_batch() -> None:
+    sources = [WholeImages(COLOURS, 3, seed=0), WholeImages(255 - COLOURS, 2, seed=5)]
+    source = Mixed(sources)
+    images, counted = source.batch(7, rank=1)
+    assert source.pixels == 5 * 32 * 32
+    assert counted.shape == (5, 3)
+    np.testing.assert_array_equal(images[:3], sources[0].batch(7, rank=1)[0])
+    np.testing.assert_array_equal(images[3:], sources[1].batch(7, rank=1)[0])
+
+
+def test_images_of_several_sizes_are_no_mixture() -> None:
+    with pytest.raises(ValueError, match=r"of several sizes: \(28, 28, 1\), \(32, 32, 3\)"):
+        Mixed([WholeImages(COLOURS, 3, seed=0), WholeImages(DIGITS, 3, seed=0)])
 
 
 @pytest.mark.parametrize("kind", DATA_SETS)
