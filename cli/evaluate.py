@@ -1,7 +1,7 @@
 """``pixelcodec eval``: bits per dimension of a model and of its files, side by side."""
 
+import dataclasses
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -192,36 +192,21 @@ def _evaluate_data(
 ) -> None:
     """Show the test set in the unit of the paper."""
     from pixelcodec import evaluation
-    from pixelcodec.models import zoo
     from pixelcodec.models.datasets import DATA_SETS
     from pixelcodec.models.train import float_bits
 
     assert data.kind is not None
     with errors_about(None):
         images = DATA_SETS[data.kind].test(data.folder)[:count]
-    binary = DATA_SETS[data.kind].bit_depth == 1
-    image = evaluation.mosaic_of(images)
-    image = image[..., 0] if image.shape[2] == 1 else image
     with (
         errors_about(data.folder),
         progress_bar("eval", quiet=quiet) as progress,
     ):
-        found = evaluation.evaluate(
-            image.astype(bool) if binary else image, model, engine, images.shape[1], progress
-        )
-    architecture = zoo.load(model).architecture
-    # Of a single bit the paper gives nats an image, else bits per dimension.
-    scale = math.log(2) / len(images) if binary else 1 / images.size
+        found = evaluation.evaluate_data_set(data.kind, images, model, engine, progress)
+    bits = None if network is None else float_bits(network, images)
     facts = {
-        "data": data.kind,
-        "images": len(images),
-        "samples": images.size,
-        "unit": "nats an image" if binary else "bits per dimension",
-        "float": None if network is None else float_bits(network, images) * scale,
-        "model": found.model_bits * scale,
-        "file": 8 * found.file_bytes * scale,
-        "file_bytes": found.file_bytes,
-        "paper": evaluation.PAPER.get((data.kind, architecture)),
+        **dataclasses.asdict(found),
+        "float": None if bits is None else bits * found.scale,
     }
     click.echo(json.dumps(facts, indent=2) if as_json else _data_table(facts))
 

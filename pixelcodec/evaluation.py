@@ -9,7 +9,10 @@ import numpy as np
 from pixelcodec import api, coder
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.engine import Progress as Count
+from pixelcodec.models import zoo
+from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.models.program import Samples
 
 PAPER = {
     ("mnist", "pixelcnn-1"): 81.30,
@@ -86,6 +89,78 @@ def evaluate(
         image, model=model, tile=tile, progress=lambda done, _: tell(pixels + done, 2 * pixels)
     )
     return Evaluation(image.size, bits, len(data))
+
+
+@dataclass(frozen=True)
+class DataSetEvaluation:
+    """Images of a data set under a network, coded as one file, in the unit of the paper.
+
+    Attributes:
+        data: kind of the data set.
+        images: count.
+        samples: pixels times channels, of all.
+        unit: nats an image where samples are of one bit, else bits per dimension.
+        model: of the integer network.
+        file: of the file.
+        file_bytes: its size.
+        paper: what the paper reports of this kind of network, on all of the test set.
+    """
+
+    data: str
+    images: int
+    samples: int
+    unit: str
+    model: float
+    file: float
+    file_bytes: int
+    paper: float | None
+
+    @property
+    def scale(self) -> float:
+        """What bits of all images are multiplied by."""
+        return self.file / (8 * self.file_bytes)
+
+
+def evaluate_data_set(
+    kind: str,
+    images: Samples,
+    model: str,
+    engine: Engine,
+    progress: api.Progress | None = None,
+) -> DataSetEvaluation:
+    """Compare the bits of ``model`` on small images with those of a file that holds all of them.
+
+    Args:
+        kind: of the data set, see :mod:`pixelcodec.models.datasets`.
+        images: uint8 [n, side, side, channels] of its test set.
+        model: as :func:`evaluate` takes it, like all that follow.
+        engine: likewise.
+        progress: likewise.
+
+    Raises:
+        UnsupportedImageError: as :func:`evaluate`.
+        ModelError: as :func:`evaluate`.
+    """
+    binary = DATA_SETS[kind].bit_depth == 1
+    found = evaluate(page_of(images, binary), model, engine, images.shape[1], progress)
+    scale = math.log(2) / len(images) if binary else 1 / images.size
+    return DataSetEvaluation(
+        data=kind,
+        images=len(images),
+        samples=images.size,
+        unit="nats an image" if binary else "bits per dimension",
+        model=found.model_bits * scale,
+        file=8 * found.file_bytes * scale,
+        file_bytes=found.file_bytes,
+        paper=PAPER.get((kind, zoo.load(model).architecture)),
+    )
+
+
+def page_of(images: Samples, binary: bool) -> api.Samples:
+    """All ``images``, as :func:`evaluate_data_set` takes them, as one that can be encoded."""
+    page = mosaic_of(images)
+    page = page[..., 0] if page.shape[2] == 1 else page
+    return page.astype(np.bool_) if binary else page
 
 
 def model_bits(
