@@ -59,8 +59,12 @@ class Block:
     column: int
     rows: int
     span: int
-
     slope: int
+
+    @property
+    def place(self) -> tuple[int, int, int, int]:
+        """Row and column, rows and span."""
+        return self.row, self.column, self.rows, self.span
 
 
 class Canvas(Protocol):

@@ -53,6 +53,10 @@ FLOAT32_EXACT = 2**24
 MAX_FAN_IN = 1024
 """Largest number of inputs of a layer; the known-answer test covers it."""
 
+SMALL_PRODUCT = 2**15
+"""On the CPU, products of so few multiply-accumulates are a compiled loop: back ends take longer to
+call."""
+
 ENVIRONMENT_VARIABLE = "PIXELCODEC_BACKEND"
 
 
@@ -280,30 +284,77 @@ class Linear:
         self._bias = layer.bias.to(device)
         self._shift = layer.shift.to(device, torch.int32)
         if self._on_host:
-            self._bias_on_host, self._shift_on_host = self._bias.numpy(), self._shift.numpy()
+            wide = layer.weight.to(torch.int32)
+            self._integers = wide.numpy(), self._bias.numpy(), self._shift.numpy()
+            self._most_small = SMALL_PRODUCT // layer.weight.numel()
 
     def __call__(self, activations: Tensor) -> Tensor:
         """Int8 [n, inputs], contiguous -> int32 [n, outputs]."""
+        if not self._on_host:
+            return self._products(activations).add_(self._bias).bitwise_right_shift_(self._shift)
+        if activations.shape[0] <= self._most_small:
+            out = torch.empty(activations.shape[0], self._outputs, dtype=torch.int32)
+            _small_product(activations.numpy(), *self._integers, out.numpy())
+            return out
         sums = self._products(activations)
-        if self._on_host:
-            _requantise(sums.numpy(), self._bias_on_host, self._shift_on_host)
-            return sums
-        return sums.add_(self._bias).bitwise_right_shift_(self._shift)
+        _requantise(sums.numpy(), *self._integers[1:])
+        return sums
 
     def relu(self, activations: Tensor) -> Tensor:
         """The same, limited to 0..127: int8 [n, outputs]."""
-        sums = self._products(activations)
-        if self._on_host:
-            out = torch.empty(sums.shape, dtype=torch.int8)
-            _requantise_relu(sums.numpy(), self._bias_on_host, self._shift_on_host, out.numpy())
-            return out
-        shifted = sums.add_(self._bias).bitwise_right_shift_(self._shift)
-        return shifted.clamp_(0, ACTIVATION_MAX).to(torch.int8)
+        if not self._on_host:
+            return self(activations).clamp_(0, ACTIVATION_MAX).to(torch.int8)
+        out = torch.empty(activations.shape[0], self._outputs, dtype=torch.int8)
+        if activations.shape[0] <= self._most_small:
+            _small_product_relu(activations.numpy(), *self._integers, out.numpy())
+        else:
+            sums = self._products(activations).numpy()
+            _requantise_relu(sums, *self._integers[1:], out.numpy())
+        return out
 
     def _products(self, activations: Tensor) -> Tensor:
         sums = self._backend.matmul(activations, self._weight)
         # Some back ends need padded outputs
         return sums if sums.shape[1] == self._outputs else sums[:, : self._outputs]
+
+
+@compiled
+def _sum_up(activations: Integers, weight: Integers, bias: Integers, sums: Integers) -> None:
+    """Of one pixel."""
+    for j in range(len(sums)):
+        sums[j] = bias[j]
+    for i in range(len(activations)):
+        activation, row = np.int32(activations[i]), weight[i]
+        if activation != 0:  # after a ReLU most are
+            for j in range(len(sums)):
+                sums[j] = np.int32(sums[j] + activation * row[j])
+
+
+@compiled
+def _small_product(
+    activations: Integers, weight: Integers, bias: Integers, shift: Integers, out: Integers
+) -> None:
+    for n in range(len(out)):
+        _sum_up(activations[n], weight, bias, out[n])
+        for j in range(out.shape[1]):
+            out[n, j] = out[n, j] >> shift[j]
+
+
+@compiled
+def _small_product_relu(
+    activations: Integers, weight: Integers, bias: Integers, shift: Integers, out: Integers
+) -> None:
+    sums = np.empty(out.shape[1], np.int32)
+    for n in range(len(out)):
+        _sum_up(activations[n], weight, bias, sums)
+        _limit(sums, shift, out[n])
+
+
+@compiled
+def _limit(sums: Integers, shift: Integers, out: Integers) -> None:
+    low, high = np.int32(0), np.int32(ACTIVATION_MAX)  # numba widens to 64 bits where it can
+    for j in range(len(out)):
+        out[j] = min(max(np.int32(sums[j] >> shift[j]), low), high)
 
 
 @compiled

@@ -290,26 +290,28 @@ def by_the_formula(layer: IntegerLayer, activations: Matrix) -> list[list[int]]:
     ]
 
 
-def ready(layer: IntegerLayer, backend: str, device: str, compiled: bool = True) -> Linear:
+def ready(layer: IntegerLayer, backend: str, device: str, way: str = "compiled") -> Linear:
     arithmetic = Arithmetic(torch.device(device), backend)
     linear = arithmetic.linear(layer)
-    if not compiled:
+    if way == "back end":
+        linear._most_small = 0
+    if way == "torch":
         linear._on_host = False
     return linear
 
 
-COMPILED = pytest.mark.parametrize("compiled", [True, False], ids=["compiled", "torch"])
+EACH_WAY = pytest.mark.parametrize("way", ["compiled", "back end", "torch"])
 
 
-@COMPILED
+@EACH_WAY
 @pytest.mark.parametrize(("backend", "device"), PLACES)
 @settings(max_examples=25, deadline=None)
 @given(given_layer=layers())
 def test_a_layer_is_its_formula(
-    backend: str, device: str, compiled: bool, given_layer: tuple[IntegerLayer, Matrix]
+    backend: str, device: str, way: str, given_layer: tuple[IntegerLayer, Matrix]
 ) -> None:
     layer, matrix = given_layer
-    linear = ready(layer, backend, device, compiled)
+    linear = ready(layer, backend, device, way)
     activations = torch.from_numpy(matrix).to(device)
     expected = by_the_formula(layer, matrix)
 
@@ -370,8 +372,9 @@ def test_a_layer_at_the_limits_is_accepted_and_exact(layer: IntegerLayer) -> Non
     for activation in (127, -127):
         activations = np.full((1, len(layer.weight)), activation, np.int8)
         for backend in ("float32", "int64"):
-            found = ready(layer, backend, "cpu")(torch.from_numpy(activations)).tolist()
-            assert found == by_the_formula(layer, activations)
+            for way in ("compiled", "back end"):
+                found = ready(layer, backend, "cpu", way)(torch.from_numpy(activations))
+                assert found.tolist() == by_the_formula(layer, activations)
 
 
 @pytest.mark.parametrize(
