@@ -184,10 +184,7 @@ def encode_to(
         encoder = StripEncoder(engine, width, header.channels, tile=side)
         writer = container.Writer(stream, header)
         for top in range(0, height, header.strip_rows):
-            *before, last = encoder.encode(rows[top : top + header.strip_rows], count)
-            for part in before:
-                writer.part(part)
-            writer.strip(last)
+            writer.strip(*encoder.encode(rows[top : top + header.strip_rows], count))
         writer.close(zlib.crc32(samples.data))
 
 
@@ -304,8 +301,12 @@ def check_fits(header: container.Header, engine: Engine) -> None:
     """
     if engine.program.bit_depth != header.bit_depth:
         raise FormatError(f"the header says samples of {header.bit_depth} bits, the model not")
-    if header.strip_rows % strip_unit(engine, header.tile):
-        raise FormatError(f"the model has no strips of {header.strip_rows} rows")
+    step = engine.coarsest_step
+    if header.tile % step or header.strip_rows % step:
+        raise FormatError(
+            f"strips of {header.strip_rows} rows, or tiles of {header.tile}, "
+            f"do not suit the model, whose steps are of {step}"
+        )
 
 
 def _check_claim(header: container.Header, max_pixels: int) -> None:

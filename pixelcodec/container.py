@@ -151,44 +151,31 @@ class Writer:
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
-        self._parts_written = 0  # of the strip that is not whole yet
         self._closed = False
         self._write_with_crc(MAGIC + _pack_fields(header))
 
-    def part(self, payload: bytes) -> None:
-        """Write a part of the next strip, but the last.
+    def strip(self, *parts: bytes) -> None:
+        """Write the next strip.
 
         Args:
-            payload: As :meth:`strip` takes it.
+            parts: Its range-coder words as bytes, one part or up to 8, the coarsest first; each at
+                most 16 bytes a sample of the strip + 64.
 
         Raises:
-            ValueError: All strips are written, the payload is too long, or the parts are too many.
+            ValueError: All strips are written, a part is too long, or they are too many.
         """
-        if self._parts_written == _PARTS_MOST - 1:
-            raise ValueError(f"a strip has at most {_PARTS_MOST} parts")
-        self._write_part(_PART, payload)
-        self._parts_written += 1
-
-    def strip(self, payload: bytes) -> None:
-        """Write the next strip, or its last part.
-
-        Args:
-            payload: Its range-coder words as bytes, at most 16 bytes a sample of the strip + 64.
-
-        Raises:
-            ValueError: All strips are written, or the payload is too long.
-        """
-        self._write_part(_STRIP, payload)
-        self._strips_written += 1
-        self._parts_written = 0
-
-    def _write_part(self, tag: bytes, payload: bytes) -> None:
         if self._strips_written == self.header.strips:
             raise ValueError(f"all {self.header.strips} strips are written")
+        if not 1 <= len(parts) <= _PARTS_MOST:
+            raise ValueError(f"{len(parts)} parts; a strip has 1 to {_PARTS_MOST}")
         limit = _payload_limit(self.header, self._strips_written)
-        if len(payload) > limit:
-            raise ValueError(f"a strip of {len(payload)} bytes; this one can have {limit}")
-        self._write_chunk(tag, payload)
+        if (longest := max(map(len, parts))) > limit:
+            raise ValueError(f"a strip of {longest} bytes; this one can have {limit}")
+        *before, last = parts
+        for part in before:
+            self._write_chunk(_PART, part)
+        self._write_chunk(_STRIP, last)
+        self._strips_written += 1
 
     def close(self, samples_crc: int) -> None:
         """Write the end mark; the stream is then whole.
@@ -202,7 +189,7 @@ class Writer:
         """
         if self._closed:
             raise ValueError("the stream is closed")
-        if self._strips_written != self.header.strips or self._parts_written:
+        if self._strips_written != self.header.strips:
             raise ValueError(f"{self._strips_written} of {self.header.strips} strips are written")
         _require("samples_crc", samples_crc, 0 <= samples_crc <= _U32_MAX, "0 to 2**32 - 1")
         self._write_chunk(_END, _U32.pack(samples_crc))
@@ -292,10 +279,9 @@ class Reader:
         return f"strip {index + 1} of {self.header.strips}"
 
     def _check_strip(self, chunk: "_Chunk", index: int, parts: int) -> None:
-        if parts == _PARTS_MOST:
+        if parts + (chunk.tag == _PART) == _PARTS_MOST:
             raise FormatError(
-                f"damaged at byte {chunk.offset}: {chunk.name} comes after {parts} parts, "
-                f"a strip has at most {_PARTS_MOST}"
+                f"damaged at byte {chunk.offset}: a strip has at most {_PARTS_MOST} parts"
             )
         if index == self.header.strips:
             raise FormatError(

@@ -341,8 +341,8 @@ class StripEncoder(StripCoder):
             float32 [n, 3]: whole numbers below 2**24, so they are exact.
         """
         for scale in self.scales:
-            by_waves = scale.program.sequential
-            choices_of = scale.choices_by_waves if by_waves else scale.choices_by_bands
+            in_order = scale.program.sequential or scale.program.coarser is not None
+            choices_of = scale.choices_by_waves if in_order else scale.choices_by_bands
             with exact.undisturbed(self._device):
                 parts = [
                     choices_of(scale.of(rows[stack.index]), progress)

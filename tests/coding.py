@@ -61,10 +61,7 @@ def encode(
     stream = io.BytesIO()
     writer = Writer(stream, header)
     for top in range(0, height, strip_rows):
-        *before, last = encoder.encode(rows[top : top + strip_rows], ignore)
-        for part in before:
-            writer.part(part)
-        writer.strip(last)
+        writer.strip(*encoder.encode(rows[top : top + strip_rows], ignore))
     writer.close(zlib.crc32(rows.tobytes()))
     return stream.getvalue()
 

@@ -13,7 +13,9 @@ import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -75,10 +77,11 @@ def read_header(data: bytes) -> Header:
     return Header(colour, depth, flags == 1, width, height, strip_rows, tile, model_id)
 
 
-def read_stream(data: bytes) -> tuple[Header, list[bytes], int]:
-    """Return the header of the stream ``data``, its strips and the CRC-32 of its samples."""
+def read_stream(data: bytes) -> tuple[Header, list[list[bytes]], int]:
+    """Return the header of the stream ``data``, its strips' parts and the CRC-32 of its samples."""
     header = read_header(data)
-    payloads: list[bytes] = []
+    strips: list[list[bytes]] = []
+    parts: list[bytes] = []
     place = 36
     while True:
         tag, length = struct.unpack_from("<cI", data, place)
@@ -87,25 +90,30 @@ def read_stream(data: bytes) -> tuple[Header, list[bytes], int]:
         if zlib.crc32(data[place : place + 5 + length]) != crc or not tag.isalpha():
             raise ValueError(f"CRC of the chunk at byte {place}")
         place += 9 + length
-        if tag == b"S":
-            if len(payloads) == len(header.strips):
+        if tag in (b"P", b"S"):
+            if len(strips) == len(header.strips):
                 raise ValueError("more strips than the image has")
-            samples = header.width * len(header.strips[len(payloads)]) * header.colour
+            samples = header.width * len(header.strips[len(strips)]) * header.colour
             if length > 16 * samples + 64:
                 raise ValueError("a strip that is too long")
-            payloads.append(payload)
+            parts.append(payload)
+            if len(parts) > (7 if tag == b"P" else 8):
+                raise ValueError("more parts than a strip has")
+            if tag == b"S":
+                strips.append(parts)
+                parts = []
         elif tag == b"E":
             break
         elif tag.isupper():
             raise ValueError(f"critical chunk {tag!r}")
-    if len(payloads) < len(header.strips):
+    if len(strips) < len(header.strips):
         raise ValueError("fewer strips than the image has")
     if length != 4:
         raise ValueError("end mark of another length")
     if place != len(data):
         raise ValueError("bytes after the end mark")
     (samples_crc,) = struct.unpack("<I", payload)
-    return header, payloads, samples_crc
+    return header, strips, samples_crc
 
 
 # The model file
@@ -150,6 +158,8 @@ class Network:
     architecture: str
     config: dict[str, int]
     sha256: bytes
+    prefix = ""
+    """Of the names of all layers."""
 
     def __init__(self, data: bytes) -> None:
         """Read the safetensors file ``data`` and check its SHA-256."""
@@ -184,9 +194,16 @@ class Network:
     def layer(self, name: str) -> Layer:
         """Return the layer ``name``."""
         weight, bias, shift = (
-            self.tensors[f"layers.{name}.{part}"] for part in ("weight", "bias", "shift")
+            self.tensors[f"layers.{self.prefix}{name}.{part}"]
+            for part in ("weight", "bias", "shift")
         )
         return Layer(name, weight, bias, shift)
+
+    def part(self, name: str) -> "Network":
+        """Return the network of the layers whose names begin with ``NAME.``, without that."""
+        part = copy(self)
+        part.prefix = f"{name}."
+        return part
 
 
 def canonical(value: Any) -> bytes:
@@ -222,14 +239,29 @@ class Pixel:
 class Architecture(ABC):
     """A network and what it has seen of one image: the whole of it, or all that is not outside.
 
-    Columns and rows count from the top left corner of that.
+    Columns and rows count from the top left corner of that. An image of another scale than the last
+    has its own.
     """
 
     slope: ClassVar[int]
+    above = 0
+    """Rows above the strip in hand."""
+
+    @classmethod
+    def scales(cls, network: Network) -> list[tuple[int, "type[Architecture]", Network]]:
+        """Return of each scale of ``network``: step, architecture, and network of that."""
+        return [(1, cls, network)]
 
     @abstractmethod
     def __init__(self, network: Network, header: Header, width: int) -> None:
         """Begin an image of ``width`` columns."""
+
+    def begin(self, above: int, known: dict[Place, list[int]]) -> None:
+        """Begin a strip, or tile, below ``above`` rows of the image.
+
+        ``known`` are the samples that scales before decoded; places count from its top left corner.
+        """
+        self.above = above
 
     @abstractmethod
     def look(self, x: int, y: int) -> Any:
@@ -377,13 +409,13 @@ class WavefrontPixelCNN(Architecture):
 
 @dataclass(frozen=True)
 class Softmax(Distribution):
-    """A distribution that may have any shape: the masses of its levels."""
+    """A distribution that may have any shape: the masses below all levels, and below the end."""
 
     masses: list[int]
 
     def below(self, e: int) -> int:
         """Return F(e)."""
-        return sum(self.masses[:e])
+        return self.masses[min(e, len(self.masses) - 1)]
 
 
 def group(n: int, g: int, groups: int) -> slice:
@@ -483,16 +515,19 @@ class PaperNetwork(Architecture):
         logits = self.logits(pixel, c)
         largest = max(logits)
         weights = [self.exp[min(largest - logit, 511)] for logit in logits]
+        below = list(accumulate(weights, initial=0))
         s = 0
-        while 2 ** (s + 1) * sum(weights) < 2**28:
+        while 2 ** (s + 1) * below[-1] < 2**28:
             s += 1
-        return Softmax([2**s * weight for weight in weights])
+        return Softmax([2**s * mass for mass in below])
+
+    def feature(self, sample: int) -> int:
+        """Return ``sample`` as the network sees it."""
+        return max(sample - 128, -127) if self.bit_depth == 8 else 128 * sample - 64
 
     def decoded(self, pixel: Pixel, c: int) -> None:
         """Take in channel ``c`` of ``pixel``."""
-        sample = pixel.samples[c]
-        feature = max(sample - 128, -127) if self.bit_depth == 8 else 128 * sample - 64
-        self.samples[pixel.x, pixel.y][c] = feature
+        self.samples[pixel.x, pixel.y][c] = self.feature(pixel.samples[c])
 
 
 # The architecture pixelcnn-1
@@ -559,11 +594,15 @@ class RowLSTM(PaperNetwork):
         self.values = self.plane_of_each_layer(self.features)
         self.states = self.plane_of_each_layer(self.features)
 
-    def change(self, i: int, x: int, y: int, g: int) -> Vector:
-        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+    def taps(self, i: int, x: int, y: int) -> Vector:
+        """Return what the gates of layer ``i`` see at (x, y)."""
         seen = self.seen[i].taps((x - 1, y), (x, y))
         above = self.states[i].taps((x - 1, y - 1), (x, y - 1), (x + 1, y - 1))
-        gates = self.layer(f"layer.{i}.gates.{g}")(np.concatenate([seen, above]))
+        return np.concatenate([seen, above])
+
+    def change(self, i: int, x: int, y: int, g: int) -> Vector:
+        """Return what layer ``i`` makes of group ``g`` of what it sees at (x, y)."""
+        gates = self.layer(f"layer.{i}.gates.{g}")(self.taps(i, x, y))
         own = group(self.features, g, self.groups)
         values, states = self.cells(gates, self.values[i][x, y - 1][own])
         self.values[i].put((x, y), g, values)
@@ -614,11 +653,59 @@ class DiagonalBiLSTM(PaperNetwork):
             self.right[i].vectors[x, y] = right
 
 
+# The architecture multi-scale-row-lstm-1
+
+
+class MultiScaleRowLSTM(RowLSTM):
+    """The second scale of the architecture ``multi-scale-row-lstm-1``; the first is a Row LSTM."""
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        super().__init__(network.part("large"), header, width)
+        self.upsampler, self.step = network.part("upsampler").layer, self.config["step"]
+
+    @classmethod
+    def scales(cls, network: Network) -> list[tuple[int, type[Architecture], Network]]:
+        """Return of each scale of ``network``: step, architecture, and network of that."""
+        return [(network.config["step"], RowLSTM, network.part("small")), (1, cls, network)]
+
+    def begin(self, above: int, known: dict[Place, list[int]]) -> None:
+        """Begin a strip, or tile, below ``above`` rows, with the maps of the ``known`` pixels."""
+        super().begin(above, known)
+        small = {
+            (x // self.step, y // self.step): np.array([self.feature(sample) for sample in samples])
+            for (x, y), samples in known.items()
+        }
+        context = self.convolved("context", self.convolved("samples", small))
+        enlarge = self.upsampler("enlarge")
+        self.enlarged = {place: relu(enlarge(values)) for place, values in context.items()}
+
+    def convolved(self, name: str, vectors: dict[Place, Vector]) -> dict[Place, Vector]:
+        """Return what the layer ``name`` of 3x3 makes of ``vectors``, zeros beyond all of them."""
+        layer, outside = self.upsampler(name), zeros(len(vectors[0, 0]))
+        found = {}
+        for x, y in vectors:
+            square = [(x + dx, y + dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
+            taps = [vectors.get(place, outside) for place in square]
+            found[x, y] = relu(layer(np.concatenate(taps)))
+        return found
+
+    def maps(self, x: int, y: int) -> Vector:
+        """Return the maps of the pixel at (x, y)."""
+        step, y = self.step, y - self.above
+        return self.enlarged[x // step, y // step][step * (y % step) + x % step :: step**2]
+
+    def taps(self, i: int, x: int, y: int) -> Vector:
+        """Return what the gates of layer ``i`` see at (x, y)."""
+        return np.concatenate([super().taps(i, x, y), self.maps(x, y)])
+
+
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "wavefront-pixelcnn-1": WavefrontPixelCNN,
     "pixelcnn-1": PixelCNN,
     "row-lstm-1": RowLSTM,
     "diagonal-bilstm-1": DiagonalBiLSTM,
+    "multi-scale-row-lstm-1": MultiScaleRowLSTM,
 }
 
 
@@ -626,7 +713,7 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
 
 
 class RangeDecoder:
-    """The range coder of one strip."""
+    """The range coder of one part of a strip."""
 
     def __init__(self, payload: bytes) -> None:
         """Start with the first two words of ``payload``."""
@@ -695,17 +782,22 @@ def decode_samples(
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile, or a whole strip: where it lies in the image, and the image it counts as.
+    """A tile, or a whole strip, at one scale.
 
-    ``above`` are the rows of that image that were decoded before.
+    ``left`` and ``top`` are where it begins in the last scale, ``width`` and ``height`` its size in
+    this one.
     """
 
     left: int
     top: int
     width: int
     height: int
+    step: int
     image: Architecture
-    above: int = 0
+
+    def place(self, x: int, y: int) -> Place:
+        """Return where in the last scale the pixel at (x, y) of the tile lies."""
+        return self.left + self.step * x, self.top + self.step * y
 
 
 def lengths(whole: int, tile: int) -> list[tuple[list[int], int]]:
@@ -723,35 +815,37 @@ def waves(width: int, height: int, slope: int) -> Iterator[list[Place]]:
         yield [(t - slope * y, y) for y in range(height) if 0 <= t - slope * y < width]
 
 
-class Decoder:
-    """The image so far."""
+class Scale:
+    """One scale of an image: every ``step``-th pixel of every ``step``-th row."""
 
-    def __init__(self, header: Header, network: Network) -> None:
+    def __init__(
+        self, header: Header, step: int, make: type[Architecture], network: Network
+    ) -> None:
         """Start with no pixel decoded."""
-        if network.architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture {network.architecture}")
-        self.header, self.network = header, network
-        self.make = ARCHITECTURES[network.architecture]
+        self.header, self.step, self.make, self.network = header, step, make, network
+        self.slope = make.slope
         self.whole = self.image(header.width)
-        self.samples: dict[Place, list[int]] = {}
 
     def image(self, width: int) -> Architecture:
-        """Return the network, begun anew."""
-        return self.make(self.network, self.header, width)
+        """Return the network, begun anew; the image has ``width`` columns in the last scale."""
+        return self.make(self.network, self.header, -(-width // self.step))
+
+    def tile(self, left: int, top: int, width: int, height: int, image: Architecture) -> Tile:
+        """Return the tile of that place and size in the last scale."""
+        step = self.step
+        return Tile(left, top, -(-width // step), -(-height // step), step, image)
 
     def stacks(self, rows: range) -> Iterator[list[Tile]]:
         """The stacks of the strip of ``rows``."""
         width, tile = self.header.width, self.header.tile
         if tile == 0:
-            image, above = self.whole, rows.start
-            if self.header.independent:
-                image, above = self.image(width), 0
-            yield [Tile(0, rows.start, width, len(rows), image, above)]
+            image = self.image(width) if self.header.independent else self.whole
+            yield [self.tile(0, rows.start, width, len(rows), image)]
             return
         for tops, height in lengths(len(rows), tile):
             for lefts, breadth in lengths(width, tile):
                 tiles = [
-                    Tile(left, rows.start + top, breadth, height, self.image(breadth))
+                    self.tile(left, rows.start + top, breadth, height, self.image(breadth))
                     for top in tops
                     for left in lefts
                 ]
@@ -759,24 +853,59 @@ class Decoder:
                 for first in range(0, len(tiles), most):
                     yield tiles[first : first + most]
 
-    def strip(self, rows: range, payload: bytes) -> None:
+    def above(self, tile: Tile) -> int:
+        """Return the rows above ``tile`` that its network has seen."""
+        return tile.top // self.step if tile.image is self.whole else 0
+
+
+class Decoder:
+    """The image so far."""
+
+    def __init__(self, header: Header, network: Network) -> None:
+        """Start with no pixel decoded."""
+        if network.architecture not in ARCHITECTURES:
+            raise ValueError(f"architecture {network.architecture}")
+        scales = ARCHITECTURES[network.architecture].scales(network)
+        if header.strip_rows % scales[0][0] or header.tile % scales[0][0]:
+            raise ValueError("strip rows or tile that the model does not have")
+        self.header = header
+        self.scales = [Scale(header, *scale) for scale in scales]
+        self.samples: dict[Place, list[int]] = {}
+
+    def strip(self, rows: range, parts: list[bytes]) -> None:
         """Decode the strip of ``rows``, which comes next."""
-        coder = RangeDecoder(payload)
-        for stack in self.stacks(rows):
-            for places in waves(stack[0].width, stack[0].height, self.make.slope):
-                self.wave(stack, places, coder)
+        if len(parts) != len(self.scales):
+            raise ValueError("other parts than the model has scales")
+        for scale, payload in zip(self.scales, parts, strict=True):
+            coder = RangeDecoder(payload)
+            for stack in scale.stacks(rows):
+                for tile in stack:
+                    tile.image.begin(scale.above(tile), self.known(tile))
+                for places in waves(stack[0].width, stack[0].height, scale.slope):
+                    self.wave(stack, places, coder)
+
+    def known(self, tile: Tile) -> dict[Place, list[int]]:
+        """Return the samples of the pixels of ``tile`` that are decoded already."""
+        places = {(x, y): tile.place(x, y) for x in range(tile.width) for y in range(tile.height)}
+        return {k: self.samples[place] for k, place in places.items() if place in self.samples}
 
     def wave(self, stack: list[Tile], places: list[Place], coder: RangeDecoder) -> None:
         """Decode the pixels at ``places`` in all tiles of ``stack``."""
-        pixels = [(tile, tile.image.look(x, tile.above + y)) for tile in stack for x, y in places]
+        pixels = [
+            (tile, tile.place(x, y), tile.image.look(x, tile.image.above + y))
+            for tile in stack
+            for x, y in places
+        ]
         for c in range(self.header.colour):
-            distributions = [tile.image.distribution(pixel, c) for tile, pixel in pixels]
-            samples = decode_samples(coder, distributions, self.header.bit_depth)
-            for (tile, pixel), sample in zip(pixels, samples, strict=True):
-                pixel.samples.append(sample)
+            found = {place: tile.image.distribution(pixel, c) for tile, place, pixel in pixels}
+            due = [place for place in found if place not in self.samples]
+            samples = decode_samples(coder, [found[place] for place in due], self.header.bit_depth)
+            decoded = dict(zip(due, samples, strict=True))
+            for tile, place, pixel in pixels:
+                known = self.samples.get(place)
+                pixel.samples.append(known[c] if known else decoded[place])
                 tile.image.decoded(pixel, c)
-        for tile, pixel in pixels:
-            place = tile.left + pixel.x, tile.top + pixel.y - tile.above
+        for _, place, pixel in pixels:
             self.samples[place] = pixel.samples
 
 
@@ -786,13 +915,13 @@ def decode(data: bytes, model_file: bytes | Path) -> npt.NDArray[np.uint8]:
     They have the shape (height, width) if the image is gray, (height, width, 3) if it is coloured.
     Whatever is not as the page says ends in a ``ValueError`` or a ``struct.error``.
     """
-    header, payloads, samples_crc = read_stream(data)
+    header, strips, samples_crc = read_stream(data)
     network = Network(model_file if isinstance(model_file, bytes) else model_file.read_bytes())
     if network.sha256[:8] != header.model_id:
         raise ValueError("another model wrote this stream")
     decoder = Decoder(header, network)
-    for rows, payload in zip(header.strips, payloads, strict=True):
-        decoder.strip(rows, payload)
+    for rows, parts in zip(header.strips, strips, strict=True):
+        decoder.strip(rows, parts)
     samples = bytes(
         decoder.samples[x, y][c]
         for y in range(header.height)

@@ -146,9 +146,7 @@ class TestRoundTrip:
         buffer = io.BytesIO()
         writer = Writer(buffer, header)
         for payload in payloads:
-            for part in before:
-                writer.part(part)
-            writer.strip(payload)
+            writer.strip(*before, payload)
         writer.close(samples_crc)
         strip = [Part(part, last=False) for part in before]
         expected = [part for payload in payloads for part in (*strip, Part(payload, last=True))]
@@ -371,7 +369,7 @@ class TestDamage:
             ),
             pytest.param(
                 HEAD + 8 * chunk(b"P", b"") + STRIPS[0],
-                "^damaged at byte 108: strip 1 of 2 comes after 8 parts, a strip has at most 8",
+                "^damaged at byte 99: a strip has at most 8 parts",
                 id="too many parts",
             ),
             pytest.param(
@@ -418,11 +416,13 @@ class TestMisuse:
         [
             (0, lambda writer: writer.strip(bytes(129)), "strip of 129 bytes; .* can have 128"),
             (2, lambda writer: writer.strip(b""), "all 2 strips are written"),
+            (1, lambda writer: writer.strip(), "0 parts; a strip has 1 to 8"),
+            (1, lambda writer: writer.strip(*9 * [b""]), "9 parts; a strip has 1 to 8"),
             (1, lambda writer: writer.close(0), "1 of 2 strips are written"),
             (2, lambda writer: writer.close(2**32), "samples_crc"),
             (2, lambda writer: [writer.close(0), writer.close(0)], "closed"),
         ],
-        ids=["too long", "too many", "too few", "no CRC-32", "closed twice"],
+        ids=["too long", "too many", "no parts", "9 parts", "too few", "no CRC-32", "closed twice"],
     )
     def test_the_writer_refuses(
         self, strips: int, act: Callable[[Writer], object], message: str

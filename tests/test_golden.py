@@ -30,6 +30,8 @@ MODEL_IDS = {
     "row-lstm-bilevel": "e5a356e9988d6f43",
     "diagonal-bilstm-rgb": "73eb285acf1cf066",
     "diagonal-bilstm-bilevel": "f045f0a1d318ecd6",
+    "multi-scale-rgb": "d8f21c0d51ecf8f3",
+    "multi-scale-bilevel": "eca65f21b389807d",
 }
 
 EACH_PLACE = pytest.mark.parametrize(("backend", "device"), PLACES)
@@ -105,9 +107,9 @@ def test_the_reference_decodes_the_same(stream: str) -> None:
 
 def begun(stream: str) -> tuple[reference.Architecture, bytes]:
     """The reference decoder's network at the start of ``stream``, and the words of its strip."""
-    header, (payload,), _ = reference.read_stream(data(stream))
+    header, ((payload,),), _ = reference.read_stream(data(stream))
     network = reference.Network(model_file(STREAMS[stream].model).read_bytes())
-    return reference.Decoder(header, network).whole, payload
+    return reference.Decoder(header, network).scales[0].whole, payload
 
 
 def example_of_wavefront_pixelcnn() -> str:
@@ -156,17 +158,33 @@ def example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> str:
 
 def example_of_lstm(stream: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What the reference decoder meets on its way through the square of an LSTM."""
-    image, payload = begun(stream)
-    coder = reference.RangeDecoder(payload)
-    lines = start(payload, coder)
+    lines: list[str] = []
     tell_of_layers(lines, monkeypatch)
-    for x, y in [(0, 0), (1, 0), (0, 1), (1, 1)]:
-        lines += ["", line(f"x = {x}, y = {y}", [])]
-        pixel = image.look(x, y)
-        pixel.samples += reference.decode_samples(coder, [image.distribution(pixel, 0)], 1)
+    tell_of_pixels(lines, monkeypatch)
+    reference.decode(data(stream), model_file(STREAMS[stream].model))
+    return "\n".join(lines).lstrip()
+
+
+def tell_of_pixels(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let parts of a strip tell in ``lines`` how they begin, and pixels their place and samples."""
+    begin, look = reference.RangeDecoder.__init__, reference.PaperNetwork.look
+    decoded = reference.PaperNetwork.decoded
+
+    def spy_on_parts(self: reference.RangeDecoder, payload: bytes) -> None:
+        begin(self, payload)
+        lines.extend(["", *start(payload, self)])
+
+    def spy_on_pixels(self: reference.PaperNetwork, x: int, y: int) -> reference.Pixel:
+        lines.extend(["", line(f"x = {x}, y = {y}", [])])
+        return look(self, x, y)
+
+    def spy_on_samples(self: reference.PaperNetwork, pixel: reference.Pixel, c: int) -> None:
         lines.append(line("sample", pixel.samples))
-        image.decoded(pixel, 0)
-    return "\n".join(lines)
+        decoded(self, pixel, c)
+
+    monkeypatch.setattr(reference.RangeDecoder, "__init__", spy_on_parts)
+    monkeypatch.setattr(reference.PaperNetwork, "look", spy_on_pixels)
+    monkeypatch.setattr(reference.PaperNetwork, "decoded", spy_on_samples)
 
 
 def tell_of_layers(lines: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +246,9 @@ def test_the_worked_example_of_pixelcnn(monkeypatch: pytest.MonkeyPatch) -> None
     assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("stream", ["row-lstm-square", "diagonal-bilstm-square"])
+@pytest.mark.parametrize(
+    "stream", ["row-lstm-square", "diagonal-bilstm-square", "multi-scale-square"]
+)
 def test_the_worked_examples_of_lstms(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
     example = example_of_lstm(stream, monkeypatch)
     assert f"\n```\n{example}\n```\n" in FORMAT_PAGE.read_text(encoding="utf-8")

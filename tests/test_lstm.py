@@ -203,14 +203,16 @@ def scanned_one_by_one(
     return torch.stack(found)
 
 
-def scan_arguments(reach: tuple[int, int], seed: int) -> tuple[Tensor, Tensor]:
+def scan_arguments(
+    reach: tuple[int, int], seed: int, dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
     """Inputs of 4 lines, 2 directions, 2 images and 5 places, some of them outside; weights."""
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(4, 2, 2, 5, 4 * 3, generator=generator, dtype=torch.float64)
     inputs[0, ..., 3:, :] = -torch.inf
     inputs[3, ..., :2, :] = -torch.inf
     weight = torch.randn(2, (sum(reach) + 1) * 3, 4 * 3, generator=generator, dtype=torch.float64)
-    return inputs.requires_grad_(), (weight / 8).requires_grad_()
+    return inputs.to(dtype).requires_grad_(), (weight / 8).to(dtype).requires_grad_()
 
 
 EACH_REACH = pytest.mark.parametrize("reach", [row_lstm.REACH, diagonal_bilstm.REACH, (0, 0)])
@@ -218,24 +220,42 @@ EACH_REACH = pytest.mark.parametrize("reach", [row_lstm.REACH, diagonal_bilstm.R
 
 @EACH_REACH
 @pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize(
+    ("function", "dtype", "tolerance"),
+    [
+        (lstm._Scan, torch.float64, 1e-7),
+        (lstm._Scan, torch.bfloat16, 0.1),
+        (lstm._CompiledScan, torch.float32, 1e-5),
+        (lstm._CompiledScan, torch.bfloat16, 0.1),
+    ],
+)
 def test_a_scan_and_its_gradients_are_those_of_its_steps(
-    reach: tuple[int, int], rounded: bool
+    function: type[torch.autograd.Function],
+    dtype: torch.dtype,
+    tolerance: float,
+    rounded: bool,
+    reach: tuple[int, int],
 ) -> None:
-    arguments = scan_arguments(reach, seed=1)
-    found, expected = (scan(*arguments, reach, rounded) for scan in (lstm.scan, scanned_one_by_one))
-    torch.testing.assert_close(found, expected)
+    arguments = scan_arguments(reach, 1, dtype)
+    exact_arguments = [values.detach().double().requires_grad_() for values in arguments]
+
+    found = function.apply(*arguments, reach, rounded)
+    expected = scanned_one_by_one(*exact_arguments, reach, rounded)
+
+    assert found.dtype == dtype
     assert (found[0, ..., 3:, :] == 0).all()  # Outside the image
     weights = torch.linspace(-1, 1, found.numel(), dtype=torch.float64).view_as(found)
-    gradients = (torch.autograd.grad(of, arguments, weights) for of in (found, expected))
-    torch.testing.assert_close(*gradients)
+    gradients = torch.autograd.grad(found, arguments, weights.to(dtype))
+    exact_gradients = torch.autograd.grad(expected, exact_arguments, weights)
+    for values, exactly in zip((found, *gradients), (expected, *exact_gradients), strict=True):
+        torch.testing.assert_close(values.double(), exactly, rtol=tolerance, atol=tolerance)
 
 
-def test_a_scan_in_training_precision_is_the_scan() -> None:
-    inputs, weight = scan_arguments(row_lstm.REACH, seed=3)
-    exactly = lstm.scan(inputs, weight, row_lstm.REACH, False)
-    found = lstm.scan(inputs.bfloat16(), weight.bfloat16(), row_lstm.REACH, False)
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), exactly, rtol=0.02, atol=0.05)
+def test_the_compiled_tanh_is_tanh() -> None:
+    for x in (*np.linspace(-12, 12, 2401, dtype=np.float32), np.float32(1e-20)):
+        assert lstm._tanh(x) == pytest.approx(np.tanh(float(x)), rel=4e-7, abs=0)
+    for x in np.float32([9, 20, np.inf]):  # A gate can be shut
+        assert (lstm._tanh(x), lstm._tanh(-x)) == (1, -1)
 
 
 def test_states_and_cells_keep_within_what_integers_hold() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from coding import decode, encode, ignore, masses, randomised, walked
 from pictures import noise, scene
 from pixelcodec import api, coder, evaluation, sampling
-from pixelcodec.container import Reader
+from pixelcodec.container import Reader, Writer
 from pixelcodec.engine import Engine, Places, StripCoder, StripEncoder
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.exact import MAX_FAN_IN
@@ -320,6 +320,17 @@ def test_other_models_have_no_preview() -> None:
     data = api.encode(picture(8, 8), model="photo-s")
     with pytest.raises(UnsupportedImageError, match="photo-s is no multi-scale model"):
         api.preview_from(io.BytesIO(data))
+
+
+@pytest.mark.parametrize(("strip_rows", "tile"), [(7, 0), (6, 3)])
+def test_a_file_whose_strips_do_not_suit_the_model_is_damaged(
+    model: str, file: bytes, strip_rows: int, tile: int
+) -> None:
+    header = replace(Reader(io.BytesIO(file)).header, strip_rows=strip_rows, tile=tile)
+    stream = io.BytesIO()
+    Writer(stream, header)
+    with pytest.raises(FormatError, match="do not suit the model"):
+        api.decode(stream.getvalue(), model=model)
 
 
 def test_strips_that_cut_pixels_of_the_small_image_are_refused(model: str) -> None:

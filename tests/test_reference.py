@@ -1,5 +1,6 @@
 """An independent decoder, written from docs/FORMAT.md alone, restores what the codec writes."""
 
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -43,13 +44,14 @@ def unmasked(network: IntegerNetwork) -> IntegerNetwork:
     return replace(network, layers=layers)
 
 
-wavefront, pixelcnn, row_lstm, diagonal_bilstm = (
+wavefront, pixelcnn, row_lstm, diagonal_bilstm, multi_scale = (
     partial(random_network, architecture)
     for architecture in (
         "wavefront-pixelcnn-1",
         "pixelcnn-1",
         "row-lstm-1",
         "diagonal-bilstm-1",
+        "multi-scale-row-lstm-1",
     )
 )
 
@@ -88,6 +90,11 @@ MAKE = {
     **make_paper("", pixelcnn),
     **make_paper("row-", row_lstm),
     **make_paper("diagonal-", diagonal_bilstm),
+    **make_paper("scales-", partial(multi_scale, step=2, maps=3)),
+    "scales-rgb-of-4": lambda: multi_scale(2.0, hidden=4, layers=1, head=3, step=4, maps=5),
+    "scales-bilevel-of-4": lambda: multi_scale(
+        2.0, channels=1, bit_depth=1, hidden=3, layers=1, head=3, step=4, maps=4
+    ),
 }
 """Networks by name."""
 
@@ -103,9 +110,14 @@ FEW_KINDS = [
     ("bilevel", 1),
     ("row-rgb-bits", 3),
     ("diagonal-rgb-bits", 3),
+    ("scales-rgb-bits", 3),
+    ("scales-bilevel-of-4", 1),
 ]
 
-SIZES = [(1, 1), (1, 19), (19, 1), (2, 2), (5, 7), (13, 11)]
+SIZES = [(1, 1), (1, 9), (9, 1), (2, 2), (7, 10)]
+
+ANY_ROWS = 65532
+"""Of a strip: more than images have here, and a multiple of all steps."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +127,11 @@ class Coded:
     network: IntegerNetwork
     engine: Engine
     path: Path
+
+    @property
+    def step(self) -> int:
+        """Rows of strips, and sides of tiles, are multiples of it."""
+        return self.engine.coarsest_step
 
     def check(
         self,
@@ -172,7 +189,8 @@ def white(shape: tuple[int, ...]) -> Samples:
     return np.full(shape, 255, np.uint8)
 
 
-CONTENTS: list[Content] = [noise, smooth, extreme, black, white]
+CONTENTS: list[Content] = [smooth, extreme, black, white]
+"""Noise is in all other tests."""
 
 
 @pytest.mark.parametrize("content", CONTENTS)
@@ -180,7 +198,7 @@ CONTENTS: list[Content] = [noise, smooth, extreme, black, white]
 def test_every_kind_of_content(
     coded: dict[str, Coded], name: str, channels: int, content: Content
 ) -> None:
-    coded[name].check(content, (6, 9), channels, strip_rows=65535)
+    coded[name].check(content, (5, 9), channels, ANY_ROWS)
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
@@ -188,42 +206,52 @@ def test_every_kind_of_content(
 def test_every_size(
     coded: dict[str, Coded], name: str, channels: int, size: tuple[int, int]
 ) -> None:
-    coded[name].check(noise, size, channels, strip_rows=65535)
+    coded[name].check(noise, size, channels, ANY_ROWS)
 
 
 @pytest.mark.parametrize(("name", "channels"), FEW_KINDS)
 @pytest.mark.parametrize("restart", [False, True], ids=["joined", "restart"])
-@pytest.mark.parametrize("strip_rows", [1, 2, 3, 8, 12, 13, 14])
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 9, 10])
 def test_every_kind_of_strip(
-    coded: dict[str, Coded], strip_rows: int, restart: bool, name: str, channels: int
+    coded: dict[str, Coded], steps: int, restart: bool, name: str, channels: int
 ) -> None:
-    coded[name].check(noise, (13, 9), channels, strip_rows, restart)
+    model = coded[name]
+    model.check(noise, (9, 7), channels, steps * model.step, restart)
 
 
 @pytest.mark.parametrize(("name", "channels"), FEW_KINDS)
-@pytest.mark.parametrize("restart", [False, True], ids=["joined", "restart"])
 @pytest.mark.parametrize(
-    ("tile", "strip_rows"), [(1, 1), (1, 3), (4, 4), (4, 8), (5, 20), (9, 9), (13, 13), (40, 40)]
+    ("side", "steps", "restart"),
+    [
+        (1, 1, False),
+        (1, 3, False),
+        (4, 4, False),
+        (4, 8, False),
+        (4, 8, True),
+        (5, 20, False),
+        (7, 7, False),
+        (9, 9, False),
+        (40, 40, False),
+    ],
 )
 def test_every_kind_of_tile(
-    coded: dict[str, Coded], tile: int, strip_rows: int, restart: bool, name: str, channels: int
+    coded: dict[str, Coded], side: int, steps: int, restart: bool, name: str, channels: int
 ) -> None:
-    coded[name].check(noise, (13, 9), channels, strip_rows, restart, tile)
+    model = coded[name]
+    model.check(noise, (9, 7), channels, steps * model.step, restart, side * model.step)
 
 
-@pytest.mark.parametrize("size", [(47, 47), (2, 1030)], ids=str)
-@pytest.mark.parametrize("name", ["bilevel", "row-bilevel", "diagonal-bilevel"])
-def test_more_tiles_than_a_stack_holds(
-    coded: dict[str, Coded], name: str, size: tuple[int, int]
-) -> None:
-    coded[name].check(noise, size, channels=1, strip_rows=100, tile=2)
+@pytest.mark.parametrize("name", ["bilevel", "diagonal-bilevel", "scales-bilevel"])
+def test_more_tiles_than_a_stack_holds(coded: dict[str, Coded], name: str) -> None:
+    coded[name].check(noise, (2, 1030), channels=1, strip_rows=100, tile=2)
 
 
 @pytest.mark.parametrize(("name", "channels"), FEW_KINDS)
 def test_wider_than_what_decoding_holds_at_once(
     coded: dict[str, Coded], name: str, channels: int
 ) -> None:
-    coded[name].check(smooth, (3, 80), channels, strip_rows=2)
+    model = coded[name]
+    model.check(smooth, (3, 70), channels, strip_rows=max(2, model.step))
 
 
 @settings(max_examples=40, deadline=None)
@@ -231,27 +259,29 @@ def test_wider_than_what_decoding_holds_at_once(
 def test_small_images(coded: dict[str, Coded], data: st.DataObject) -> None:
     size = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     name, channels = data.draw(st.sampled_from(KINDS))
-    tile = data.draw(st.integers(0, 6))
-    strip_rows = data.draw(st.integers(1, 10)) * (tile or 1)
+    model = coded[name]
+    tile = data.draw(st.integers(0, 6)) * model.step
+    strip_rows = data.draw(st.integers(1, 10)) * (tile or model.step)
     levels = data.draw(st.sampled_from([range(256), [0, 1, 254, 255], [127, 128]]))
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
 
     def content(shape: tuple[int, ...]) -> Samples:
         return random.choice(np.array(levels, np.uint8), shape)
 
-    coded[name].check(content, size, channels, strip_rows, data.draw(st.booleans()), tile)
+    model.check(content, size, channels, strip_rows, data.draw(st.booleans()), tile)
 
 
 @pytest.mark.parametrize(
-    "name", ["wild", "rgb", "gray", "bilevel", "row-rgb", "row-bilevel", "diagonal-gray"]
+    "name", ["wild", "gray", "bilevel", "row-rgb", "diagonal-gray", "scales-rgb", "scales-bilevel"]
 )
-@pytest.mark.parametrize("tile", [0, 5])
-def test_the_public_functions_write_the_same(coded: dict[str, Coded], name: str, tile: int) -> None:
+@pytest.mark.parametrize("side", [0, 3])
+def test_the_public_functions_write_the_same(coded: dict[str, Coded], name: str, side: int) -> None:
     model = coded[name]
-    image = noise((17, 13) if model.engine.program.channels == (1,) else (17, 13, 3))
+    image = noise((10, 7) if model.engine.program.channels == (1,) else (10, 7, 3))
     image = image >= 128 if name.endswith("bilevel") else image
-    data = pixelcodec.encode(image, model=str(model.path), strip_rows=5, tile=tile)
-    assert data == encode(image, model.network, model.engine, strip_rows=5, tile=tile)
+    strip_rows, tile = 3 * model.step, side * model.step
+    data = pixelcodec.encode(image, model=str(model.path), strip_rows=strip_rows, tile=tile)
+    assert data == encode(image, model.network, model.engine, strip_rows, tile=tile)
     np.testing.assert_array_equal(reference.decode(data, model.path.read_bytes()), image)
 
 
@@ -339,10 +369,55 @@ def test_a_sample_of_1_bit_is_0_or_1(coded: dict[str, Coded]) -> None:
         reference.decode(data, model.path)
 
 
+def chunk(tag: bytes, payload: bytes) -> bytes:
+    """A chunk of a stream."""
+    content = tag + len(payload).to_bytes(4, "little") + payload
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
 def test_unknown_ancillary_chunks_are_skipped(coded: dict[str, Coded]) -> None:
-    model = coded["mild"]
-    image = noise((2, 2))
-    data = encode(image, model.network, model.engine, strip_rows=2)
-    note = b"x\4\0\0\0note"
-    data = data[:36] + note + zlib.crc32(note).to_bytes(4, "little") + data[36:]
-    np.testing.assert_array_equal(reference.decode(data, model.path), image)
+    for name in ("mild", "scales-bilevel"):
+        model = coded[name]
+        image = noise((2, 2)) & 1
+        data = encode(image, model.network, model.engine, strip_rows=2)
+        for place in (36, len(data) - 13):
+            changed = data[:place] + chunk(b"x", b"note") + data[place:]
+            np.testing.assert_array_equal(reference.decode(changed, model.path), image)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "message"),
+    [
+        ("bilevel", 1, "other parts than the model has scales"),
+        ("scales-bilevel", 1, "other parts than the model has scales"),
+        ("scales-bilevel", 7, "more parts than a strip has"),
+    ],
+)
+def test_a_strip_of_more_parts_is_refused(
+    coded: dict[str, Coded], name: str, parts: int, message: str
+) -> None:
+    model = coded[name]
+    data = encode(noise((2, 2)) & 1, model.network, model.engine, strip_rows=2)
+    with pytest.raises(ValueError, match=message):
+        reference.decode(data[:36] + parts * chunk(b"P", b"") + data[36:], model.path)
+
+
+def test_a_strip_without_its_last_part_is_refused(coded: dict[str, Coded]) -> None:
+    model = coded["scales-bilevel"]
+    data = encode(noise((1, 1)) & 1, model.network, model.engine, strip_rows=2)
+    last = chunk(b"S", b"")  # codes no pixel
+    assert last in data
+    with pytest.raises(ValueError, match="fewer strips than the image has"):
+        reference.decode(data.replace(last, b""), model.path)
+
+
+@pytest.mark.parametrize(("strip_rows", "tile"), [(5, 0), (6, 6), (8, 2)])
+def test_strips_and_tiles_that_cut_pixels_of_the_coarsest_scale_are_refused(
+    coded: dict[str, Coded], strip_rows: int, tile: int
+) -> None:
+    model = coded["scales-bilevel-of-4"]
+    data = encode(noise((4, 4)) & 1, model.network, model.engine, strip_rows=4)
+    head = data[:20] + struct.pack("<HH", strip_rows, tile) + data[24:32]
+    changed = head + zlib.crc32(head).to_bytes(4, "little") + data[36:]
+    with pytest.raises(ValueError, match="strip rows or tile that the model does not have"):
+        reference.decode(changed, model.path)

@@ -24,6 +24,7 @@ from pixelcodec.engine import Engine
 from pixelcodec.images import read_image
 from pixelcodec.models.architectures import FloatNetwork
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
+from pixelcodec.models.multi_scale import MultiScale, MultiScaleConfig
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.row_lstm import RowConfig, RowLSTM
@@ -47,6 +48,12 @@ MODELS: dict[str, Callable[[], FloatNetwork]] = {
     ),
     "diagonal-bilstm-bilevel": lambda: DiagonalBiLSTM(
         DiagonalConfig(channels=1, bit_depth=1, hidden=3, layers=1, head=3, tile=2)
+    ),
+    "multi-scale-rgb": lambda: MultiScale(
+        MultiScaleConfig(hidden=4, layers=2, head=3, step=2, maps=3)
+    ),
+    "multi-scale-bilevel": lambda: MultiScale(
+        MultiScaleConfig(channels=1, bit_depth=1, hidden=3, layers=1, head=3, step=4, maps=3)
     ),
 }
 """The float network of each model."""
@@ -81,6 +88,12 @@ STREAMS = {
     "diagonal-bilstm-restart": Stream("patch", "diagonal-bilstm-rgb", 6, restart=True),
     "diagonal-bilstm-square": Stream("square", "diagonal-bilstm-bilevel", 2),
     "diagonal-bilstm-stacks": Stream("bilevel", "diagonal-bilstm-bilevel", 48, tile=2),
+    "multi-scale-rgb": Stream("patch", "multi-scale-rgb", 4),
+    "multi-scale-restart": Stream("patch", "multi-scale-rgb", 6, restart=True),
+    "multi-scale-tiles": Stream("patch", "multi-scale-rgb", 8, tile=4),
+    "multi-scale-square": Stream("square", "multi-scale-bilevel", 4),
+    "multi-scale-strips": Stream("bilevel", "multi-scale-bilevel", 12),
+    "multi-scale-stacks": Stream("bilevel", "multi-scale-bilevel", 48, tile=8),
 }
 
 
