@@ -20,6 +20,7 @@ STREAM_BITS = 8
 
 WEIGHT_LIMIT = 127
 _MAX_EXPONENT = 20
+_BIAS_BITS = 22
 
 
 class _QuantisedReLU(torch.autograd.Function):
@@ -48,17 +49,25 @@ def relu(values: Tensor, quantised: bool) -> Tensor:
     return limited
 
 
-def weight_exponents(weight: Tensor) -> Tensor:
+def weight_exponents(weight: Tensor, bias: Tensor) -> Tensor:
     """Largest exponents ``e`` for which ``weight * 2**e`` stays within -127..127.
+
+    The bias has the same scale, and must leave room for a layer's sums: it stays within 2**22. That
+    counts only where weights are next to nothing.
 
     Args:
         weight: float32 [outputs, ...].
+        bias: float32 [outputs].
 
     Returns:
         float32 [outputs], whole numbers of at most 20.
     """
-    largest = weight.detach().flatten(1).abs().amax(1).clamp(min=2.0**-_MAX_EXPONENT)
-    return torch.floor(torch.log2(WEIGHT_LIMIT / largest)).clamp(max=_MAX_EXPONENT)
+    smallest = 2.0**-_MAX_EXPONENT
+    largest = weight.detach().flatten(1).abs().amax(1).clamp(min=smallest)
+    of_weight = torch.floor(torch.log2(WEIGHT_LIMIT / largest))
+    room = 2.0 ** (_BIAS_BITS - ACTIVATION_BITS)
+    of_bias = torch.floor(torch.log2(room / bias.detach().abs().clamp(min=smallest)))
+    return torch.minimum(of_weight, of_bias).clamp(max=_MAX_EXPONENT)
 
 
 def round_weight(weight: Tensor, exponents: Tensor) -> Tensor:
@@ -94,7 +103,7 @@ class MaskedConv2d(nn.Module):
         if not self.quantised:
             return weight
         with torch.no_grad():
-            exponents = weight_exponents(weight)
+            exponents = weight_exponents(weight, self.bias)
             rounding = round_weight(weight, exponents)
             rounding = rounding / torch.exp2(exponents).view(-1, 1, 1, 1) - weight
         return weight + rounding

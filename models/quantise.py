@@ -30,7 +30,7 @@ def integer_layer(
     if taps is None:
         taps = layer.mask.amax((0, 1)).flatten().nonzero().flatten()
     weight = (layer.weight * layer.mask).detach()[outputs]
-    exponents = weight_exponents(weight)
+    exponents = weight_exponents(weight, layer.bias[outputs])
     shift = exponents + ACTIVATION_BITS - out_bits
     if shift.min() < 0:
         raise ValueError(

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from coding import Samples, ignore
-from conversion import as_float, check_conversion, quantised, random_activations
+from conversion import ARITHMETIC, as_float, check_conversion, quantised, random_activations
 from pictures import noise, scene
 from pixelcodec import evaluation
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.errors import ModelError
+from pixelcodec.exact import check_no_overflow
 from pixelcodec.models import context, mixture
 from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d
 from pixelcodec.models.network import IntegerNetwork
@@ -346,6 +347,20 @@ def test_weights_up_to_a_limit_convert(bits: int, largest: float) -> None:
     layer.weight.mul_(1.01)
     with pytest.raises(ValueError, match="leave no room"):
         integer_layer(layer, bits)
+
+
+@pytest.mark.parametrize("bias", [-100.0, -1.0, 0.0, 1e-9, 3.0, 100.0])
+def test_an_output_of_next_to_no_weight_is_its_bias(bias: float) -> None:
+    layer = MaskedConv2d(2, 1, torch.ones(1, 1, 1, 1)).requires_grad_(False)
+    layer.weight.fill_(1e-7)
+    layer.bias.fill_(bias)
+    integers = integer_layer(layer, STREAM_BITS)
+    check_no_overflow(integers)
+    activations = torch.full((1, 2), 127, dtype=torch.int8)
+    found = ARITHMETIC.linear(integers)(activations).item()
+    assert found == pytest.approx(bias * 2**STREAM_BITS, abs=1)
+    layer.quantised = True
+    assert layer(activations.float()[..., None, None] / 16).item() == pytest.approx(bias, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["input", "mix.0", "parameters_of"])
