@@ -51,7 +51,7 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
     shape = shape_name(facts.height, facts.width, facts.channels)
     tiles = f", in tiles of {facts.tile} x {facts.tile}" if facts.tile else ""
     header = (
-        f"image   {shape}, {facts.bit_depth} bits a sample, CRC {facts.samples_crc:08x}\n"
+        f"image   {shape}, {facts.bit_depth}-bit samples, CRC {facts.samples_crc:08x}\n"
         f"model   {facts.model_name or 'not installed'} ({facts.model_id})\n"
         f"file    {facts.file_bytes:,} bytes, {facts.bpsp:.3f} bpsp\n"
         f"strips  {len(facts.strips)} of {facts.strip_rows} rows{tiles}\n"

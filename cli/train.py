@@ -126,9 +126,7 @@ def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
 @click.option(
     "--cool-down",
     type=click.FloatRange(0, 1),
-    default=0.6,
-    show_default=True,
-    help="Share of the run in which the rate falls to nothing.",
+    help="Share of the run in which the rate falls to nothing. [default: 0.6, or the recipe's]",
 )
 @click.option(
     "--batch",
@@ -162,7 +160,7 @@ def train(
     preset: str,
     megapixels: float | None,
     rate: float | None,
-    cool_down: float,
+    cool_down: float | None,
     batch: int | None,
     patch: int,
     seed: int | None,
@@ -190,14 +188,21 @@ def train(
             refuse_overwriting(path, force)
     folder = run_folder or Path("runs") / output.stem
     with errors_about(folder), _explained(folder):
-        recipe = _recipe(recipe_name, preset, sizes, megapixels, rate, batch, seed)
+        options = {
+            "megapixels": megapixels,
+            "rate": rate,
+            "cool_down": cool_down,
+            "batch": batch,
+            "seed": seed,
+        }
+        recipe = _recipe(recipe_name, preset, sizes, options)
         training = _training(recipe, data, folders, patch)
         plan = Plan(
             recipe.architecture,
             recipe.config,
             recipe.megapixels,
             recipe.rate,
-            cool_down,
+            recipe.cool_down,
             recipe.seed,
         )
         run = Run(
@@ -234,10 +239,7 @@ def _recipe(
     name: str | None,
     preset: str,
     sizes: dict[str, int | None],
-    megapixels: float | None,
-    rate: float | None,
-    batch: int | None,
-    seed: int | None,
+    options: dict[str, Any],
 ) -> "Recipe":
     """What to train: a recipe, or a preset as one, and what the command line says otherwise."""
     from pixelcodec.models import recipes
@@ -248,7 +250,6 @@ def _recipe(
         chosen = recipes.Recipe(preset, "", ARCHITECTURE, config, "photographs", 1000.0, 3e-3, 8)
     else:
         chosen = recipes.load(name)
-    options = {"megapixels": megapixels, "rate": rate, "batch": batch, "seed": seed}
     return replace(chosen, **_given(options))
 
 

@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 DEFAULT_MODEL = "photo-m"
 
 STRIP_PIXELS = 2**20
-"""By default a strip has about this many pixels, and as few rows as that needs."""
+"""By default a strip has about this many pixels, of 1 bit 8 times as many, in as few rows."""
 
 MAX_PIXELS = 2**28
 """Images that are claimed to be larger are decoded only where the caller allows it."""
@@ -175,7 +175,7 @@ def encode_to(
             height=height,
             channels=rows.shape[2],
             bit_depth=program.bit_depth,
-            strip_rows=default_strip_rows(height, width, unit)
+            strip_rows=default_strip_rows(height, width, unit, program.bit_depth)
             if strip_rows is None
             else strip_rows,
             model_id=network.model_id,
@@ -300,7 +300,7 @@ def check_fits(header: container.Header, engine: Engine) -> None:
         FormatError: it does not.
     """
     if engine.program.bit_depth != header.bit_depth:
-        raise FormatError(f"the header says samples of {header.bit_depth} bits, the model not")
+        raise FormatError(f"the header says {header.bit_depth}-bit samples, the model not")
     step = engine.coarsest_step
     if header.tile % step or header.strip_rows % step:
         raise FormatError(
@@ -399,12 +399,12 @@ def strip_unit(engine: Engine, tile: int) -> int:
     return tile or engine.coarsest_step
 
 
-def default_strip_rows(height: int, width: int, unit: int = 1) -> int:
+def default_strip_rows(height: int, width: int, unit: int = 1, bit_depth: int = 8) -> int:
     """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory.
 
     A multiple of ``unit``.
     """
-    most = min(STRIP_PIXELS // width, _STRIP_ROWS_MAX)
+    most = min(STRIP_PIXELS * 8 // bit_depth // width, _STRIP_ROWS_MAX)
     return min(-(-height // unit), max(1, most // unit)) * unit
 
 
@@ -466,8 +466,8 @@ def check_bit_depth(samples: Samples, bit_depth: int, model: str) -> None:
     """
     if bit_depth_of(samples) != bit_depth:
         raise UnsupportedImageError(
-            f"the image has samples of {bit_depth_of(samples)} bits; "
-            f"model {model} codes samples of {bit_depth}"
+            f"the image has {bit_depth_of(samples)}-bit samples; "
+            f"model {model} codes {bit_depth}-bit samples"
         )
 
 

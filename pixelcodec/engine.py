@@ -304,7 +304,7 @@ class StripCoder:
         program = engine.program
         if channels not in program.channels:
             named = " or ".join(map(str, program.channels))
-            raise ModelError(f"the model codes images of {named} channels, not of {channels}")
+            raise ModelError(f"the model codes {named}-channel images, not {channels}-channel ones")
         if tile % engine.coarsest_step:
             raise ModelError(
                 f"tiles of {tile} x {tile}: the model needs a multiple of {engine.coarsest_step}"

@@ -179,9 +179,11 @@ def model_bits(
     """
     height, width = image.shape[:2]
     rows = image.reshape(height, width, -1).view(np.uint8)
-    side = engine.program.tile if tile is None else tile
+    program = engine.program
+    side = program.tile if tile is None else tile
     encoder = StripEncoder(engine, width, rows.shape[2], tile=side)
-    strip_rows = api.default_strip_rows(height, width, api.strip_unit(engine, side))
+    unit = api.strip_unit(engine, side)
+    strip_rows = api.default_strip_rows(height, width, unit, program.bit_depth)
     bits = 0.0
     for top in range(0, height, strip_rows):
         for choices in encoder.choices(rows[top : top + strip_rows], progress):

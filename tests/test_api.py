@@ -209,12 +209,20 @@ def test_a_tile_that_is_larger_than_the_image_changes_the_header_alone(
     assert payloads_of(pixelcodec.encode(image, model=model, tile=31)) == payloads
 
 
-@given(height=st.integers(1, 2**31), width=st.integers(1, 2**18), tile=st.integers(1, 65535))
-def test_by_default_strips_are_whole_rows_of_tiles(height: int, width: int, tile: int) -> None:
-    rows = api.default_strip_rows(height, width, tile)
+@given(
+    height=st.integers(1, 2**31),
+    width=st.integers(1, 2**18),
+    tile=st.integers(1, 65535),
+    bit_depth=st.sampled_from([1, 8]),
+)
+def test_by_default_strips_are_whole_rows_of_tiles(
+    height: int, width: int, tile: int, bit_depth: int
+) -> None:
+    rows = api.default_strip_rows(height, width, tile, bit_depth)
     assert rows % tile == 0
     assert tile <= rows <= 65535
-    assert rows == tile or rows * width <= api.STRIP_PIXELS
+    assert rows == tile or rows * width * bit_depth <= 8 * api.STRIP_PIXELS
+    assert rows < height + tile
 
 
 # Streams -----------------------------------------------------------------------------------------
@@ -481,10 +489,10 @@ def test_what_is_no_8_bit_image_is_refused(model: str, image: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "image", "error", "message"),
     [
-        ("both", BILEVEL, UnsupportedImageError, "samples of 1 bits; model .* codes samples of 8"),
-        ("bilevel", GRAY, UnsupportedImageError, "samples of 8 bits; model .* codes samples of 1"),
-        ("rgb", GRAY, ModelError, "codes images of 3 channels, not of 1"),
-        ("gray", RGB, ModelError, "codes images of 1 channels, not of 3"),
+        ("both", BILEVEL, UnsupportedImageError, "1-bit samples; model .* codes 8-bit"),
+        ("bilevel", GRAY, UnsupportedImageError, "8-bit samples; model .* codes 1-bit"),
+        ("rgb", GRAY, ModelError, "codes 3-channel images, not 1-channel"),
+        ("gray", RGB, ModelError, "codes 1-channel images, not 3-channel"),
     ],
 )
 def test_what_the_model_does_not_code_is_refused(
@@ -586,10 +594,10 @@ def test_strips_that_changed_places_are_noticed(model: str, data: bytes) -> None
 @pytest.mark.parametrize(
     ("name", "network", "fields", "message"),
     [
-        ("both", NETWORK, {"bit_depth": 1}, "samples of 1 bits, the model"),
-        ("bilevel", BILEVEL_NETWORK, {"channels": 1}, "samples of 8 bits, the model"),
-        ("gray", GRAY_NETWORK, {}, "codes images of 1 channels, not of 3"),
-        ("rgb", RGB_NETWORK, {"channels": 1}, "codes images of 3 channels, not of 1"),
+        ("both", NETWORK, {"bit_depth": 1}, "1-bit samples, the model"),
+        ("bilevel", BILEVEL_NETWORK, {"channels": 1}, "8-bit samples, the model"),
+        ("gray", GRAY_NETWORK, {}, "codes 1-channel images, not 3-channel"),
+        ("rgb", RGB_NETWORK, {"channels": 1}, "codes 3-channel images, not 1-channel"),
     ],
 )
 def test_a_header_that_is_not_of_the_model_is_refused(

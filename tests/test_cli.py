@@ -526,7 +526,7 @@ def test_info_shows_the_header_and_each_strip(pxc: Path) -> None:
 
     assert lines == [
         "photo.pxc",
-        "  image   12x10 RGB, 8 bits a sample, CRC 00c0ffee",
+        "  image   12x10 RGB, 8-bit samples, CRC 00c0ffee",
         "  model   photo-m (0123456789abcdef)",
         f"  file    {size} bytes, {8 * size / 360:.3f} bpsp",
         "  strips  3 of 4 rows",

@@ -92,18 +92,18 @@ def test_a_bilevel_image_stays_one(bilevel: Path, suffix: str) -> None:
         assert before.mode == after.mode == "1"
         assert np.array_equal(before, after)
     assert run("verify", "bilevel.pxc", bilevel, "-m", model).exit_code == 0
-    assert "1 bits a sample" in run("info", "bilevel.pxc").stdout
+    assert "1-bit samples" in run("info", "bilevel.pxc").stdout
     assert len(json.loads(run("eval", "--json", bilevel, "-m", model).stdout)) == 1
 
 
 @pytest.mark.parametrize(
     ("image", "channels", "bit_depth", "message"),
     [
-        ("photo", 1, 8, "the model codes images of 1 channels, not of 3"),
-        ("gray", 3, 8, "the model codes images of 3 channels, not of 1"),
-        ("gray", 1, 1, "1x1.safetensors codes samples of 1"),
-        ("bilevel", 1, 8, "1x8.safetensors codes samples of 8"),
-        ("bilevel", None, 8, "photo-s codes samples of 8"),
+        ("photo", 1, 8, "the model codes 1-channel images, not 3-channel"),
+        ("gray", 3, 8, "the model codes 3-channel images, not 1-channel"),
+        ("gray", 1, 1, "1x1.safetensors codes 1-bit samples"),
+        ("bilevel", 1, 8, "1x8.safetensors codes 8-bit samples"),
+        ("bilevel", None, 8, "photo-s codes 8-bit samples"),
     ],
 )
 @pytest.mark.parametrize("command", ["encode", "eval"])

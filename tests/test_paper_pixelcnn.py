@@ -404,5 +404,5 @@ def test_hyperparameters_of_a_newer_version_are_refused() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_other_channels_are_refused(channels: int) -> None:
     ready = engine(replace(SMALL, channels=channels))
-    with pytest.raises(ModelError, match=f"images of {channels} channels, not of {4 - channels}"):
+    with pytest.raises(ModelError, match=f"{channels}-channel images, not {4 - channels}-channel"):
         StripCoder(ready, 5, 4 - channels)

@@ -353,7 +353,7 @@ def test_nothing_cannot_be_completed(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["gray"], indirect=True)
 def test_channels_that_the_model_does_not_code_are_refused(model: str) -> None:
-    with pytest.raises(ModelError, match="images of 1 channels, not of 3"):
+    with pytest.raises(ModelError, match="1-channel images, not 3-channel"):
         sample(model, 1, (2, 2), channels=3)
 
 
@@ -367,5 +367,5 @@ def test_a_mask_of_another_shape_or_type_is_refused(model: str, mask: sampling.M
 
 @pytest.mark.parametrize("model", ["bilevel"], indirect=True)
 def test_an_image_of_another_depth_is_refused(model: str) -> None:
-    with pytest.raises(UnsupportedImageError, match=r"samples of 8 bits; model .* of 1"):
+    with pytest.raises(UnsupportedImageError, match=r"8-bit samples; model .* codes 1-bit"):
         complete(scene(4, 4), half("lower", 4, 4), model)

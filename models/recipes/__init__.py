@@ -30,6 +30,7 @@ class Recipe:
         rate: learning rate.
         batch: images of a step of each process.
         seed: of weights and batches.
+        cool_down: share of the run in which the rate falls.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Recipe:
     rate: float
     batch: int
     seed: int = 0
+    cool_down: float = 0.6
 
 
 def names() -> list[str]:
