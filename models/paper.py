@@ -360,5 +360,10 @@ def template_of(
         values = config(**network.config)
     except TypeError as error:
         raise ModelError(f"parameters {dict(network.config)} need a newer pixelcodec") from error
+    # Before memory is taken for what a small file may claim
+    if (least := values.layers * values.stream * values.hidden) > network.parameters:
+        raise ModelError(
+            f"a network of {network.parameters:,} parameters; its configuration needs {least:,}"
+        )
     with torch.random.fork_rng(devices=[]):
         return make(values)

@@ -401,6 +401,14 @@ def test_hyperparameters_of_a_newer_version_are_refused() -> None:
     refused(replace(NETWORK, config={**NETWORK.config, "depth": 1}), "need a newer pixelcodec")
 
 
+def test_a_small_file_that_claims_to_be_a_large_network_costs_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch, "randn", lambda *_: pytest.fail("a network was made"))
+    claim = {**NETWORK.config, "hidden": 204, "layers": 126}
+    refused(replace(NETWORK, config=claim), r"parameters; its configuration needs 10,487,232")
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_of_other_channels_are_refused(channels: int) -> None:
     ready = engine(replace(SMALL, channels=channels))
