@@ -10,7 +10,6 @@ import torch
 
 from pixelcodec.images import read_image
 from pixelcodec.models import zoo
-from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -18,7 +17,7 @@ Samples = npt.NDArray[np.uint8]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--model``; by default all installed models for photographs are measured."""
+    """Add ``--model``; by default all everyday models are measured."""
     parser.addoption(
         "--model",
         action="append",
@@ -30,9 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what takes a ``model`` with each of them, and what takes a ``device`` likewise."""
     if "model" in metafunc.fixturenames:
-        models = metafunc.config.getoption("--model") or [
-            name for name in zoo.names() if zoo.load(name).architecture == ARCHITECTURE
-        ]
+        models = metafunc.config.getoption("--model") or zoo.everyday()
         metafunc.parametrize("model", models, ids=lambda name: Path(name).stem, scope="session")
     if "device" in metafunc.fixturenames:
         no_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

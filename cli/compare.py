@@ -41,7 +41,7 @@ CSV_HEAD = (
     "model_names",
     multiple=True,
     metavar="NAME",
-    help=f"{MODEL_NAMES} Repeat for more. [default: all that are installed]",
+    help=f"{MODEL_NAMES} Repeat for more. [default: all but those for study]",
 )
 @click.option(
     "--csv",
@@ -101,7 +101,7 @@ def _codecs(model_names: Sequence[str], compute: Compute) -> list["Codec"]:
     jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
     if not jpeg_xl:
         click.echo(NO_JPEG_XL, err=True)
-    models = [rivals.pixelcodec(name, compute) for name in model_names or zoo.names()]
+    models = [rivals.pixelcodec(name, compute) for name in model_names or zoo.everyday()]
     return [rivals.png(), rivals.webp(), *jpeg_xl, *models]
 
 

@@ -146,7 +146,8 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
             raise ModelError(f"no model {name!r}")
         return cards[name]
 
-    fake = SimpleNamespace(names=lambda: list(cards), card=card)
+    cards["digits"] = cards[MODELS[0]] | {"name": "digits", "summary": "study", "study": True}
+    fake = SimpleNamespace(names=lambda: list(cards), everyday=lambda: list(MODELS), card=card)
     monkeypatch.setitem(sys.modules, "pixelcodec.models.zoo", fake)  # type: ignore[arg-type]
     monkeypatch.setattr(pixelcodec.models, "zoo", fake, raising=False)
 
@@ -709,7 +710,7 @@ def test_models_lists_names_sizes_and_summaries() -> None:
     head, *rows = run("models").stdout.splitlines()
 
     assert head.split() == ["model", "parameters", "MACs/pixel", "summary"]
-    assert [row.split()[0] for row in rows] == list(MODELS)
+    assert [row.split()[0] for row in rows] == [*MODELS, "digits"]
     assert rows[0].split()[1:3] == ["123,456", "98,765"]
     assert rows[0].endswith("the summary of photo-m")
 
@@ -729,7 +730,8 @@ def test_models_shows_a_card() -> None:
 
 def test_models_prints_json() -> None:
     assert json.loads(run("models", "photo-s", "--json").stdout)["name"] == "photo-s"
-    assert [card["name"] for card in json.loads(run("models", "--json").stdout)] == list(MODELS)
+    cards = json.loads(run("models", "--json").stdout)
+    assert [card["name"] for card in cards] == [*MODELS, "digits"]
 
 
 def test_models_does_not_know_every_name() -> None:

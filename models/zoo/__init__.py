@@ -20,6 +20,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
+def everyday() -> list[str]:
+    """Names of those that are meant for people's images: not for study, as their cards say."""
+    return [name for name in names() if not card(name).get("study")]
+
+
 def card(name: str) -> dict[str, Any]:
     """The card of model ``name``: what it is, what it was trained on, what it measures.
 
