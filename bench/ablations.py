@@ -446,7 +446,7 @@ def _counts(ctx: click.Context, parameter: click.Parameter, value: str) -> tuple
     show_default=True,
     help="Length of each run.",
 )
-@click.option("--rate", type=float, default=3e-3, show_default=True, help="Learning rate.")
+@click.option("--rate", type=float, default=4e-3, show_default=True, help="Learning rate.")
 @click.option(
     "--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Images of a step."
 )
