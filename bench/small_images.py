@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 import numpy as np
-import torch
 from PIL import Image
 
 from pixelcodec import api, evaluation, sampling
@@ -96,7 +95,6 @@ def chosen(images: Samples, binary: bool) -> Sequence[Samples]:
 @click.option("--half", default="lower", type=click.Choice(sorted(sampling.HALVES)))
 def main(model: str, data: str, output: Path | None, images: int | None, half: str) -> None:
     """Measure MODEL, a name or a .safetensors file, on a test set; write card and pictures."""
-    torch.set_num_threads(1)
     kind, _, folder = data.partition(":")
     test_set = DATA_SETS[kind].test(Path(folder).expanduser())[:images]
     is_file = model.endswith(".safetensors")

@@ -72,13 +72,14 @@ def evaluate(
     from pixelcodec import api
     from pixelcodec.models import zoo
 
-    torch.set_num_threads(compute["threads"] or 1)
+    threads = compute["threads"]
+    torch.set_num_threads(threads or 1)
     with errors_about(None):
         engine = api.make_engine(zoo.load(model), compute["backend"], compute["device"])
     network = None if checkpoint is None else _float_network(checkpoint)
     if data is not None:
-        _evaluate_data(data, images, model, engine, network, as_json, quiet)
-    elif _evaluate_images(paths, model, engine, network, as_json, quiet):
+        _evaluate_data(data, images, model, engine, network, threads, as_json, quiet)
+    elif _evaluate_images(paths, model, engine, network, threads, as_json, quiet):
         ctx.exit(1)
 
 
@@ -104,6 +105,7 @@ def _evaluate_images(
     model: str,
     engine: "Engine",
     network: "FloatNetwork | None",
+    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> bool:
@@ -113,7 +115,7 @@ def _evaluate_images(
     with progress_bar("eval", quiet=quiet, unit="images") as progress:
         for done, file in enumerate(files):
             try:
-                rows.append((file, *_evaluate(file, model, engine, network)))
+                rows.append((file, *_evaluate(file, model, engine, network, threads)))
             except Failure as failure:
                 failure.show()
                 failed = True
@@ -124,7 +126,11 @@ def _evaluate_images(
 
 
 def _evaluate(
-    file: Path, model: str, engine: "Engine", network: "FloatNetwork | None"
+    file: Path,
+    model: str,
+    engine: "Engine",
+    network: "FloatNetwork | None",
+    threads: int | None,
 ) -> tuple["Evaluation", float | None]:
     from pixelcodec import evaluation
     from pixelcodec.images import read_image
@@ -132,7 +138,7 @@ def _evaluate(
 
     with errors_about(file):
         image = read_image(read_bytes(file))
-        found = evaluation.evaluate(image, model, engine)
+        found = evaluation.evaluate(image, model, engine, threads=threads)
     if network is None:
         return found, None
     return found, float_bits(network, image.reshape(1, *image.shape[:2], -1))
@@ -187,6 +193,7 @@ def _evaluate_data(
     model: str,
     engine: "Engine",
     network: "FloatNetwork | None",
+    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -202,7 +209,7 @@ def _evaluate_data(
         errors_about(data.folder),
         progress_bar("eval", quiet=quiet) as progress,
     ):
-        found = evaluation.evaluate_data_set(data.kind, images, model, engine, progress)
+        found = evaluation.evaluate_data_set(data.kind, images, model, engine, progress, threads)
     bits = None if network is None else float_bits(network, images)
     facts = {
         **dataclasses.asdict(found),

@@ -61,6 +61,7 @@ def evaluate(
     engine: Engine,
     tile: int | None = None,
     progress: api.Progress | None = None,
+    threads: int | None = None,
 ) -> Evaluation:
     """Compare the bits of ``model`` (made ready as ``engine``) with those of a real file.
 
@@ -70,6 +71,7 @@ def evaluate(
         engine: the same model.
         tile: as :func:`pixelcodec.encode` takes it.
         progress: called with pixels done and pixels in all; each pixel is done twice.
+        threads: as :func:`pixelcodec.encode` takes it.
 
     Raises:
         UnsupportedImageError: the model does not code samples of so many bits.
@@ -84,10 +86,12 @@ def evaluate(
         counted += more
         tell(counted, 2 * pixels)
 
-    bits = model_bits(image, engine, tile, count)
-    data = api.encode(
-        image, model=model, tile=tile, progress=lambda done, _: tell(pixels + done, 2 * pixels)
-    )
+    def count_again(done: int, _: int) -> None:
+        tell(pixels + done, 2 * pixels)
+
+    with api.cpu_threads(threads):
+        bits = model_bits(image, engine, tile, count)
+    data = api.encode(image, model=model, threads=threads, tile=tile, progress=count_again)
     return Evaluation(image.size, bits, len(data))
 
 
@@ -127,6 +131,7 @@ def evaluate_data_set(
     model: str,
     engine: Engine,
     progress: api.Progress | None = None,
+    threads: int | None = None,
 ) -> DataSetEvaluation:
     """Compare the bits of ``model`` on small images with those of a file that holds all of them.
 
@@ -136,13 +141,15 @@ def evaluate_data_set(
         model: as :func:`evaluate` takes it, like all that follow.
         engine: likewise.
         progress: likewise.
+        threads: likewise.
 
     Raises:
         UnsupportedImageError: as :func:`evaluate`.
         ModelError: as :func:`evaluate`.
     """
     binary = DATA_SETS[kind].bit_depth == 1
-    found = evaluate(page_of(images, binary), model, engine, images.shape[1], progress)
+    page = page_of(images, binary)
+    found = evaluate(page, model, engine, images.shape[1], progress, threads)
     scale = math.log(2) / len(images) if binary else 1 / images.size
     return DataSetEvaluation(
         data=kind,
