@@ -31,9 +31,9 @@ MOST_MEGABYTES = 600
 
 
 def settings_of(model: str, device: str, threads: int) -> dict[str, Any]:
-    """How to code; a GPU is timed once, as its work does not depend on threads of the CPU."""
+    """How to code."""
     if device == "cuda" and threads > 1:
-        pytest.skip("CPU threads are for the CPU")
+        pytest.skip("a GPU is timed once: its work does not depend on threads of the CPU")
     return {"model": model, "device": device, "threads": threads}
 
 

@@ -78,6 +78,18 @@ def _a_number(ctx: click.Context, param: click.Parameter, value: float) -> float
     return value
 
 
+def count_option(default: int, help_text: str) -> Callable[[Command], Command]:
+    """Add ``-n``, how many images to draw."""
+    return click.option(
+        "-n",
+        "--count",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True,
+        help=help_text,
+    )
+
+
 temperature_option = click.option(
     "--temperature",
     type=click.FloatRange(min=0, max=1000),

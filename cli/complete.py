@@ -8,6 +8,7 @@ import click
 from pixelcodec.cli.common import (
     Compute,
     compute_options,
+    count_option,
     errors_about,
     force_option,
     model_option,
@@ -34,14 +35,7 @@ if TYPE_CHECKING:
     "of the same size, is white.",
 )
 @model_option
-@click.option(
-    "-n",
-    "--count",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="How many completions.",
-)
+@count_option(4, "How many completions.")
 @output_option("Output image, its format by its suffix.", required=True)
 @temperature_option
 @seed_option

@@ -9,6 +9,7 @@ import click
 from pixelcodec.cli.common import (
     Compute,
     compute_options,
+    count_option,
     errors_about,
     force_option,
     model_option,
@@ -34,14 +35,7 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 @click.command()
 @model_option
-@click.option(
-    "-n",
-    "--count",
-    type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="How many images.",
-)
+@count_option(64, "How many images.")
 @click.option(
     "--size",
     callback=_size,

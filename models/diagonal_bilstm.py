@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelcodec.models import lstm
-from pixelcodec.models.grouped import Seen, group_slices, make_ready, pointwise
+from pixelcodec.models.grouped import Seen, make_ready, pointwise
 from pixelcodec.models.layers import STREAM_BITS
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
 from pixelcodec.models.paper import (
@@ -143,38 +143,36 @@ class DiagonalLayerProgram(IntegerLayerProgram):
         tables: LSTMTables,
     ) -> None:
         """Make the layer ``name`` ready to run."""
-        self._left = make_ready(layers, arithmetic, f"{name}.left", groups)
         self._right = arithmetic.linear(layers[f"{name}.right"])
         self._expand = [
             arithmetic.linear(_of_a_sum(layers[f"{name}.expand.{group}"]))
             for group in range(groups)
         ]
-        self._arithmetic, self._tables, self._groups = arithmetic, tables, groups
-        self._hidden = hidden = layers[f"{name}.expand.0"].weight.shape[0]
-        self._maps = group_slices(hidden, groups)
-        self._seen, self._from_left, self._cells, self._from_right = (
+        self._arithmetic, self._tables = arithmetic, tables
+        hidden = layers[f"{name}.expand.0"].weight.shape[0]
+        self._seen, from_left, cells, self._from_right = (
             f"{name}.{plane}" for plane in ("seen", "from_left", "cells", "from_right")
         )
+        left, inputs = (
+            make_ready(layers, arithmetic, f"{name}.left", groups),
+            (self._seen, from_left),
+        )
+        self._left = lstm.IntegerCells(left, hidden, arithmetic, tables, inputs, from_left, cells)
+        self._after = partial(Seen, features=hidden, groups=groups, device=arithmetic.device)
         self.planes = {
             self._seen: Plane(2 * hidden, torch.int8, 0, ((0, 0, 0),)),
-            self._from_left: Plane(hidden, torch.int8, 0, ((1, 0, 0), (0, -1, -1))),
-            self._cells: Plane(hidden, torch.int16, 0, ((0, -1, -1),)),
+            from_left: Plane(hidden, torch.int8, 0, ((1, 0, 0), (0, -1, -1))),
+            cells: Plane(hidden, torch.int16, 0, ((0, -1, -1),)),
             self._from_right: Plane(hidden, torch.int8, 0, ((1, 0, 0),)),
         }
 
     def look(self, canvas: Canvas) -> LayerRun:  # noqa: D102
-        from_left = Seen(canvas.count, self._hidden, self._groups, self._arithmetic.device)
+        after, step = self._after(canvas.count), self._left.look(canvas)
         from_right = canvas.taps(self._from_right)
-        cells_before = canvas.taps(self._cells)
 
         def run(seen: Tensor, group: int) -> Tensor:
             canvas.store(self._seen, seen)
-            gates = self._left[group](canvas.taps(self._seen, self._from_left))
-            maps = self._maps[group]
-            states, cells = self._arithmetic.lstm(gates, cells_before[:, maps], self._tables)
-            canvas.store(self._from_left, states, maps.start)
-            canvas.store(self._cells, cells, maps.start)
-            both = torch.cat([from_left.with_group(group, states), from_right], 1)
+            both = torch.cat([after.with_group(group, step(group)), from_right], 1)
             return self._expand[group](both)
 
         return run

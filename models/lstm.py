@@ -14,7 +14,7 @@ tables multiples of 1/4096, as the cells are. States are multiples of 1/128 in i
 which int8 counts sixteenths, they look eight times as large; so they do in the float network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from pixelcodec.errors import ModelError
 from pixelcodec.models.grouped import channel_mask, group_slices
 from pixelcodec.models.layers import ACTIVATION_BITS, MaskedConv2d
 from pixelcodec.models.network import IntegerLayer
-from pixelcodec.models.program import LSTMTables
+from pixelcodec.models.program import Arithmetic, Canvas, Linear, LSTMTables
 from pixelcodec.models.quantise import integer_layer
 
 GATES = 4
@@ -154,6 +154,52 @@ class Gates(MaskedConv2d):
             f"{name}.{group}": integer_layer(self, GATE_BITS, maps[:, own].flatten())
             for group, own in enumerate(group_slices(self.hidden, self.groups))
         }
+
+
+class IntegerCells:
+    """The cells of a layer in integers; they run group by group."""
+
+    def __init__(
+        self,
+        gates: Sequence[Linear],
+        hidden: int,
+        arithmetic: Arithmetic,
+        tables: LSTMTables,
+        inputs: Sequence[str],
+        states: str,
+        cells: str,
+    ) -> None:
+        """Make cells.
+
+        Args:
+            gates: the layer of each group.
+            hidden: feature maps of the states, of all groups.
+            arithmetic: steps them.
+            tables: of the gates.
+            inputs: the planes whose taps the gates take.
+            states: the plane of states, which they write.
+            cells: the plane of cells, which they read and write.
+        """
+        self._gates, self._own = gates, group_slices(hidden, len(gates))
+        self._arithmetic, self._tables = arithmetic, tables
+        self._inputs, self._states, self._cells = inputs, states, cells
+
+    def look(self, canvas: Canvas) -> Callable[[int], Tensor]:
+        """Begin with the pixels in hand: a function that gives the states of a group.
+
+        They are int8 [pixels, features of the group]; groups before, and the inputs, are known.
+        """
+        before = canvas.taps(self._cells)
+
+        def step(group: int) -> Tensor:
+            own = self._own[group]
+            gates = self._gates[group](canvas.taps(*self._inputs))
+            states, cells = self._arithmetic.lstm(gates, before[:, own], self._tables)
+            canvas.store(self._states, states, own.start)
+            canvas.store(self._cells, cells, own.start)
+            return states
+
+        return step
 
 
 def input_to_state(seen: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:

@@ -89,13 +89,7 @@ class IntegerNetwork:
         Raises:
             ModelError: a tensor is missing, unknown, or of another shape or type.
         """
-        found, needed = (
-            {
-                name: (tuple(tensor.shape), tensor.dtype)
-                for name, tensor in network.tensors().items()
-            }
-            for network in (self, template)
-        )
+        found, needed = self._shapes(), template._shapes()
         for name in sorted(found.keys() | needed.keys()):
             if found.get(name) != needed.get(name):
                 raise ModelError(

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from pixelcodec.models import lstm
-from pixelcodec.models.grouped import Seen, group_slices, make_ready, pointwise
+from pixelcodec.models.grouped import Seen, make_ready, pointwise
 from pixelcodec.models.layers import STREAM_BITS
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
 from pixelcodec.models.paper import (
@@ -99,32 +99,26 @@ class RowLayerProgram(IntegerLayerProgram):
         maps: bool = False,
     ) -> None:
         """Make the layer ``name`` ready to run; ``maps``: whether it is biased by them."""
-        self._gates, self._expand = (
+        gates, self._expand = (
             make_ready(layers, arithmetic, f"{name}.{part}", groups) for part in ("gates", "expand")
         )
-        self._arithmetic, self._tables, self._groups = arithmetic, tables, groups
-        self._hidden = hidden = layers[f"{name}.expand.0"].weight.shape[0]
-        self._own = group_slices(hidden, groups)
-        self._seen, self._states, self._cells = (f"{name}.{p}" for p in ("seen", "states", "cells"))
-        self._inputs = (self._seen, self._states, *([MAPS] if maps else []))
+        hidden = layers[f"{name}.expand.0"].weight.shape[0]
+        self._seen, states, cells = (f"{name}.{plane}" for plane in ("seen", "states", "cells"))
+        inputs = [self._seen, states, *([MAPS] if maps else [])]
+        self._cells = lstm.IntegerCells(gates, hidden, arithmetic, tables, inputs, states, cells)
+        self._after = partial(Seen, features=hidden, groups=groups, device=arithmetic.device)
         self.planes = {
             self._seen: Plane(2 * hidden, torch.int8, 0, ((0, -1, 0),)),
-            self._states: Plane(hidden, torch.int8, 0, ((1, -1, 1),)),
-            self._cells: Plane(hidden, torch.int16, 0, ((1, 0, 0),)),
+            states: Plane(hidden, torch.int8, 0, ((1, -1, 1),)),
+            cells: Plane(hidden, torch.int16, 0, ((1, 0, 0),)),
         }
 
     def look(self, canvas: Canvas) -> LayerRun:  # noqa: D102
-        after = Seen(canvas.count, self._hidden, self._groups, self._arithmetic.device)
-        cells_above = canvas.taps(self._cells)
+        after, step = self._after(canvas.count), self._cells.look(canvas)
 
         def run(seen: Tensor, group: int) -> Tensor:
             canvas.store(self._seen, seen)
-            gates = self._gates[group](canvas.taps(*self._inputs))
-            own = self._own[group]
-            states, cells = self._arithmetic.lstm(gates, cells_above[:, own], self._tables)
-            canvas.store(self._states, states, own.start)
-            canvas.store(self._cells, cells, own.start)
-            return self._expand[group](after.with_group(group, states))
+            return self._expand[group](after.with_group(group, step(group)))
 
         return run
 

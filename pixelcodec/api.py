@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -261,18 +262,23 @@ def preview_from(
             )
         count = pixel_counter(progress, -(-header.height // step) * -(-header.width // step))
         decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
-        for parts in _strips(reader, len(engine.scales), first_only=True):
-            strip = decoder.decode(parts, header.strip_height(len(strips)), count)
+        for payload in islice(_first_parts(reader), header.strips):
+            strip = decoder.decode([payload], header.strip_height(len(strips)), count)
             strips.append(strip[::step, ::step])
-            if len(strips) == header.strips:
-                break
     return _as_image(np.concatenate(strips), header)
 
 
-def _strips(
-    reader: container.Reader, parts: int, first_only: bool = False
-) -> Iterator[list[bytes]]:
-    """The parts of each strip, or the first part alone, as soon as it is there.
+def _first_parts(reader: container.Reader) -> Iterator[bytes]:
+    """The first part of each strip, as soon as it is there."""
+    begins = True
+    for payload, last in reader:
+        if begins:
+            yield payload
+        begins = last
+
+
+def _strips(reader: container.Reader, parts: int) -> Iterator[list[bytes]]:
+    """The parts of each strip.
 
     Raises:
         FormatError: a strip has not so many ``parts``, or as :class:`container.Reader` raises.
@@ -285,11 +291,8 @@ def _strips(
                 f"damaged: a strip of {len(found)}{'' if last else ' or more'} parts; "
                 f"those of its model have {parts}"
             )
-        if first_only and len(found) == 1:
-            yield found
         if last:
-            if not first_only:
-                yield found
+            yield found
             found = []
 
 

@@ -35,6 +35,9 @@ Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 Choose = Callable[[Distribution, Places, int], Samples]
 """Chooses the samples (uint8 [images * places]) at some places in a channel."""
 
+ChooseHere = Callable[[Distribution, int], Samples]
+"""The same at the places in hand."""
+
 BAND_PIXELS = 8192
 """Pixels that encoding takes at once: their activations stay in the processor's cache."""
 
@@ -80,9 +83,7 @@ class Engine:
         return self.scales[0][0]
 
 
-def reveal_all(
-    conditionals: Conditionals, channels: int, choose: Callable[[Distribution, int], Samples]
-) -> Samples:
+def reveal_all(conditionals: Conditionals, channels: int, choose: ChooseHere) -> Samples:
     """Go through the channels of the pixels in hand.
 
     Args:
@@ -118,32 +119,6 @@ class Selected:
         of_all = np.zeros((len(self.whole), edges.shape[1]), np.int32)
         of_all[self.rows] = edges
         return self.whole.cumulative(of_all)[self.rows]
-
-
-def between(places: Places, step: int) -> npt.NDArray[np.bool_]:
-    """Which of ``places`` are not in every ``step``-th row and column."""
-    y, x = places
-    rest: npt.NDArray[np.bool_] = (y % step > 0) | (x % step > 0)
-    return rest
-
-
-def but_known(choose: Choose, images: Samples, step: int) -> Choose:
-    """As ``choose``, which is not asked for every ``step``-th pixel of every ``step``-th row.
-
-    ``images``, uint8 [images, rows, width, channels], has those.
-    """
-
-    def choose_rest(distribution: Distribution, places: Places, channel: int) -> Samples:
-        y, x = places
-        rest = between(places, step)
-        samples: Samples = images[:, y, x, channel]
-        if rest.any():
-            selected = Selected(distribution, np.flatnonzero(np.tile(rest, len(images))))
-            chosen = choose(selected, (y[rest], x[rest]), channel)
-            samples[:, rest] = chosen.reshape(len(images), -1)
-        return samples.reshape(-1)
-
-    return choose_rest
 
 
 class Scale:
@@ -189,7 +164,6 @@ class Scale:
         if coarser := program.coarser:
             known = np.ascontiguousarray(images[:, :: coarser.step, :: coarser.step])
             maps = coarser.maps(known, rows, width)
-            choose = but_known(choose, images, coarser.step)
         band = rows if slope else 1  # pixel by pixel, each row is a strip of its own
         canvas = self._canvas(count, band, width, slope, WAVE_COLUMNS if slope else None)
         carry = self._above(canvas)
@@ -202,16 +176,11 @@ class Scale:
                 if maps is not None:
                     of_places = maps[:, torch.from_numpy(y), torch.from_numpy(x)]
                     canvas.store(MAPS, of_places.flatten(0, 1))
-                samples = reveal_all(
-                    program.look(canvas),
-                    self._channels,
-                    lambda distribution, channel, places=places: choose(  # type: ignore[misc]
-                        distribution, places, channel
-                    ),
-                )
+                choose_here, coded = self._chooser(choose, images, places)
+                samples = reveal_all(program.look(canvas), self._channels, choose_here)
                 program.remember(canvas, samples)
                 images[:, y, x] = samples.reshape(count, len(y), self._channels)
-                finished += count * self._coded_at(places)
+                finished += count * coded
                 if number % _PROGRESS_WAVES == 0:
                     progress(finished)
                     finished = 0
@@ -219,14 +188,31 @@ class Scale:
         self._carry = carry
         progress(finished)
 
-    def _coded_at(self, places: Places) -> int:
-        """How many of ``places`` no coarser scale codes."""
+    def _chooser(self, choose: Choose, images: Samples, places: Places) -> tuple[ChooseHere, int]:
+        """``choose`` at ``places``, and how many of them it is asked for.
+
+        It is not asked for pixels of a coarser scale, which ``images`` have.
+        """
+        y, x = places
         coarser = self.program.coarser
-        return int(between(places, coarser.step).sum()) if coarser else len(places[0])
+        if coarser is None:
+            return lambda distribution, channel: choose(distribution, places, channel), len(y)
+        rest = (y % coarser.step > 0) | (x % coarser.step > 0)
+        rows = np.flatnonzero(np.tile(rest, len(images)))
+
+        def choose_rest(distribution: Distribution, channel: int) -> Samples:
+            samples: Samples = images[:, y, x, channel]
+            if len(rows):
+                chosen = choose(Selected(distribution, rows), (y[rest], x[rest]), channel)
+                samples[:, rest] = chosen.reshape(len(images), -1)
+            return samples.reshape(-1)
+
+        return choose_rest, int(rest.sum())
 
     def choices_by_waves(self, images: Samples, progress: Progress) -> coder.Floats:
         """All choices of ``images``, visited as in decoding, see :func:`coder.describe`."""
-        ordered = [np.empty((0, 3), np.float32)]  # coarser scales may have all pixels
+        # At first none, and none at all where coarser scales have all pixels. Whole numbers < 2**24
+        ordered = [np.empty((0, 3), np.float32)]
 
         def choose(distribution: Distribution, places: Places, channel: int) -> Samples:
             y, x = places

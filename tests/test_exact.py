@@ -120,6 +120,7 @@ def saturating_sums(activations: Tensor, weight: Tensor) -> Tensor:
 
 
 def absent(activations: Tensor, weight: Tensor) -> Tensor:
+    """What torch does on a processor that it has no kernel for."""
     raise NotImplementedError("no kernel for this processor")
 
 
