@@ -21,7 +21,6 @@ from typing import Any
 import click
 import torch
 
-from pixelcodec.api import make_engine, resolve_device
 from pixelcodec.cli.folders import DataFolder, data_option
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import table
@@ -30,6 +29,7 @@ from pixelcodec.models.architectures import make_config, make_float_network
 from pixelcodec.models.datasets import DATA_SETS, DataSet, Training
 from pixelcodec.models.paper import PaperConfig, PaperNetwork
 from pixelcodec.models.train import CHECKPOINT, Plan, Report, Run
+from pixelcodec.runtime import make_engine, resolve_device
 
 RESULTS = "ablations.csv"
 PLOT = "ablations.png"

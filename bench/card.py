@@ -26,8 +26,9 @@ import torch
 from pixelcodec import api, evaluation
 from pixelcodec.cli.files import image_files
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.images import read_image
 from pixelcodec.models import zoo
+from pixelcodec.pictures import read_picture
+from pixelcodec.runtime import make_engine
 
 KODAK = Path(__file__).parent.parent / "examples" / "kodim23.png"
 
@@ -49,13 +50,13 @@ def measure(file: Path, model: str, device: str) -> Measured:
     """Encode, decode and compare one image."""
     torch.set_num_threads(1)
     try:
-        image = read_image(file)
+        image = read_picture(file).to_array()
     except UnsupportedImageError as error:
         return Measured(file, skipped=str(error))
     data = api.encode(image, model=model, device=device)
     if not np.array_equal(api.decode(data, model=model, device=device), image):
         raise AssertionError(f"{file}: not lossless")
-    engine = api.make_engine(zoo.load(model), device=device)
+    engine = make_engine(zoo.load(model), device=device)
     bits = evaluation.model_bits(image, engine)
     return Measured(file, "", image.size, 8 * len(data), bits)
 
@@ -97,7 +98,7 @@ def _measured(files: list[Path], model: str, device: str, jobs: int) -> Iterator
 
 def measure_speed(model: str, device: str, threads: int, repeats: int) -> Card:
     """Encode and decode an image of Kodak's size; the best of some repeats."""
-    image = read_image(KODAK)
+    image = read_picture(KODAK).to_array()
     settings: dict[str, Any] = {"model": model, "device": device, "threads": threads}
     corner = np.ascontiguousarray(image[:64, :64])
     api.decode(api.encode(corner, **settings), **settings)  # warms up

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from pixelcodec.images import read_image
 from pixelcodec.models import zoo
+from pixelcodec.pictures import read_picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def kodim() -> Samples:
     """A photograph of 768 x 512 pixels that no model was trained on."""
-    return read_image(EXAMPLES / "kodim23.png")
+    return read_picture(EXAMPLES / "kodim23.png").to_array()
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,10 @@ def large(kodim: Samples) -> Samples:
     tile its own samples. Every run makes the same image.
     """
     height, width = 3000, 4000
-    tiles = [kodim, *(read_image(EXAMPLES / f"{name}.png") for name in ("lake", "dragonfly"))]
+    tiles = [
+        kodim,
+        *(read_picture(EXAMPLES / f"{name}.png").to_array() for name in ("lake", "dragonfly")),
+    ]
     rows = []
     for i in range(-(-height // 512)):
         row = np.concatenate([_turned(tiles[(i + j) % 3], i, j) for j in range(9)], axis=1)

@@ -18,11 +18,12 @@ import click
 import numpy as np
 import torch
 
-from pixelcodec import api, coder
+from pixelcodec import coder
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
-from pixelcodec.images import read_image
 from pixelcodec.models import zoo
 from pixelcodec.models.program import Conditionals, Program
+from pixelcodec.pictures import read_picture
+from pixelcodec.runtime import make_engine
 from pixelcodec.schedule import Canvas, waves
 
 PRODUCTS = "matrix products"
@@ -121,10 +122,10 @@ def main(
 ) -> None:
     """Decode IMAGE with MODEL, as one strip, and print where the time went."""
     torch.set_num_threads(threads)
-    pixels = read_image(image)
+    pixels = read_picture(image).to_array()
     height, width = pixels.shape[:2]
     rows = pixels.reshape(height, width, -1)
-    engine = api.make_engine(zoo.load(model), backend, device)
+    engine = make_engine(zoo.load(model), backend, device)
     parts = StripEncoder(engine, width, rows.shape[2]).encode(rows, lambda done: None)
     watch = Stopwatch(engine.device)
 

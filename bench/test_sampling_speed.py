@@ -14,12 +14,13 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from pixelcodec import api, exact, sampling
+from pixelcodec import exact, sampling
 from pixelcodec.engine import Engine
 from pixelcodec.models import zoo
 from pixelcodec.models.mixture import Mixture
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.runtime import cpu_threads
 from pixelcodec.schedule import Canvas
 
 SIDE = 32
@@ -60,7 +61,7 @@ def test_an_image_of_photo_s(
     benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = Engine(zoo.load("photo-s"))
-    with api.cpu_threads(1), exact.undisturbed(engine.device):
+    with cpu_threads(1), exact.undisturbed(engine.device):
         walk(engine, 1, side=4)  # compiles
         integer_passes(engine, SIDE)
         (image,) = benchmark.pedantic(walk, (engine, 1), rounds=5)
@@ -99,7 +100,7 @@ def test_images_of_a_small_pixelcnn(
 ) -> None:
     network = PixelCNN(PaperConfig())
     engine = Engine(network.integer_network())
-    with api.cpu_threads(1), exact.undisturbed(engine.device):
+    with cpu_threads(1), exact.undisturbed(engine.device):
         walk(engine, 1, side=4)  # compiles
         images = benchmark.pedantic(walk, (engine, count), rounds=3)
         float_passes(network, images, 1)

@@ -20,6 +20,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from pixelcodec import api
 from pixelcodec.engine import BAND_PIXELS, StripEncoder
 from pixelcodec.models import zoo
+from pixelcodec.runtime import make_engine
 
 Samples = npt.NDArray[np.uint8]
 
@@ -120,7 +121,7 @@ def test_encoding_a_band(
     benchmark: BenchmarkFixture, kodim: Samples, model: str, device: str
 ) -> None:
     width = kodim.shape[1]
-    engine = api.make_engine(zoo.load(model), device=device)
+    engine = make_engine(zoo.load(model), device=device)
     encoder = StripEncoder(engine, width, 3)
     band = kodim[: BAND_PIXELS // width]
 

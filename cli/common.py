@@ -9,6 +9,7 @@ from typing import IO, Any, TypedDict, TypeVar
 
 import click
 
+from pixelcodec.cli.suggestions import model_names
 from pixelcodec.errors import PixelcodecError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -61,12 +62,19 @@ _COMPUTE_OPTIONS = (
 MODEL_NAMES = "A name that `pixelcodec models` lists, or a .safetensors file."
 
 model_option = click.option(
-    "-m", "--model", default="photo-m", show_default=True, metavar="NAME", help=MODEL_NAMES
+    "-m",
+    "--model",
+    default="photo-m",
+    show_default=True,
+    metavar="NAME",
+    shell_complete=model_names,
+    help=MODEL_NAMES,
 )
 written_by_option = click.option(
     "-m",
     "--model",
     metavar="NAME",
+    shell_complete=model_names,
     help=f"What wrote FILE: {MODEL_NAMES[0].lower()}{MODEL_NAMES[1:]} "
     "[default: the installed model that FILE names]",
 )
@@ -105,9 +113,17 @@ seed_option = click.option(
     show_default=True,
     help="Of chance: the same seed draws the same images.",
 )
+recursive_option = click.option(
+    "-r", "--recursive", is_flag=True, help="Take the files in folders, and in folders in them."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite the output file.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a help text: commands that can be typed as they stand."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
@@ -146,5 +162,7 @@ def errors_about(path: object | None) -> Iterator[None]:
         raise  # click ends the process quietly, as its reader wishes
     except OSError as error:
         raise Failure(path, error.strerror or error) from error
+    except MemoryError as error:
+        raise Failure(path, "not enough memory") from error
     except PixelcodecError as error:
         raise Failure(path, error) from error

@@ -1,8 +1,6 @@
 """``pixelcodec compare``: the same images through several lossless codecs, each one decoded too."""
 
-import csv
-from collections.abc import Iterator, Sequence
-from io import StringIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -14,33 +12,38 @@ from pixelcodec.cli.common import (
     Failure,
     compute_options,
     errors_about,
+    examples,
     force_option,
+    json_option,
     path_argument,
 )
 from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
 from pixelcodec.cli.progress import progress_bar
+from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
 from pixelcodec.errors import UnsupportedImageError
 
-if TYPE_CHECKING:  # both import NumPy and Pillow
-    from pixelcodec.cli.measuring import Measured, Result, Watch
-    from pixelcodec.cli.rivals import Codec
+if TYPE_CHECKING:  # they import NumPy and Pillow
+    from pixelcodec.cli.measuring import Comparison, Result, Watch
+    from pixelcodec.cli.views import Look
 
 NO_JPEG_XL = "JPEG XL is left out: install imagecodecs, or the Pillow plug-in pillow-jxl-plugin"
-CSV_HEAD = (
-    *("file", "width", "height", "channels"),
-    *("codec", "bytes", "bpsp", "ratio", "encode_seconds", "decode_seconds"),
+
+
+@click.command(
+    epilog=examples(
+        "pixelcodec compare photo.png",
+        "pixelcodec compare photos -m photo-s --html report.html",
+    )
 )
-
-
-@click.command()
 @path_argument("paths", nargs=-1, required=True)
 @click.option(
     "-m",
     "--model",
-    "model_names",
+    "models",
     multiple=True,
     metavar="NAME",
+    shell_complete=model_names,
     help=f"{MODEL_NAMES} Repeat for more. [default: all but those for study]",
 )
 @click.option(
@@ -50,6 +53,14 @@ CSV_HEAD = (
     metavar="FILE",
     help="Write the results of each image as CSV too.",
 )
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a page with charts, and for each image where its bits go under the first model.",
+)
+@json_option
 @click.option("--skip", is_flag=True, help="Images that pixelcodec cannot hold are no failure.")
 @compute_options
 @force_option
@@ -59,8 +70,10 @@ def compare(
     ctx: click.Context,
     *,
     paths: tuple[Path, ...],
-    model_names: tuple[str, ...],
+    models: tuple[str, ...],
     csv_path: Path | None,
+    html_path: Path | None,
+    as_json: bool,
     skip: bool,
     force: bool,
     quiet: bool,
@@ -71,59 +84,81 @@ def compare(
     PATHS are images and folders of images. What a codec writes is decoded and must give the same
     pixels. bpsp: bits per sample (sub-pixel). ratio: size against the PNG that Pillow optimises.
     """
+    from pixelcodec.cli.report import report
+    from pixelcodec.cli.results import csv_text, json_text
+    from pixelcodec.cli.views import look_by
+    from pixelcodec.models import zoo
+    from pixelcodec.runtime import STANDARD_NAME
+
+    for path in filter(None, (csv_path, html_path)):  # found out now, not after the work
+        with errors_about(path):
+            refuse_overwriting(path, force)
+
+    models = models or (*zoo.everyday(), STANDARD_NAME)
+    comparison = _start(models, compute, described=as_json or html_path is not None)
+    look = look_by(models[0], compute) if html_path else None
+    _measure(comparison, image_files(paths), look, quiet=quiet, show=not as_json)
+    if as_json:
+        click.echo(json_text(comparison))
+    if csv_path:
+        _write(csv_path, csv_text(comparison), force)
+    if html_path:
+        _write(html_path, report(comparison, models[0]), force)
+    if _show_failures(comparison.failures, skip):
+        ctx.exit(1)
+
+
+def _start(models: Sequence[str], compute: Compute, described: bool) -> "Comparison":
+    """A comparison of no images yet; ``described``: what it is measured on matters."""
+    from pixelcodec.cli import rivals
+    from pixelcodec.cli.machine import circumstances
+    from pixelcodec.cli.measuring import Comparison
+
+    jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
+    if not jpeg_xl:
+        click.echo(NO_JPEG_XL, err=True)
+    ours = [rivals.pixelcodec(name, compute) for name in models]
+    with errors_about(None):
+        about = circumstances(compute) if described else {}
+    return Comparison([rivals.png(), rivals.webp(), *jpeg_xl, *ours], about)
+
+
+def _measure(
+    comparison: "Comparison",
+    files: Sequence[Path],
+    look: "Look | None",
+    *,
+    quiet: bool,
+    show: bool,
+) -> None:
+    """Measure image by image; ``show`` the table of each as soon as it is there, then of all."""
     from pixelcodec.cli.measuring import totals
 
-    if csv_path is not None:  # found out now, not after the work
-        with errors_about(csv_path):
-            refuse_overwriting(csv_path, force)
+    for number, path in enumerate(files, 1):
+        image = comparison.add(path, _watch(path, number, len(files), quiet), look)
+        if image and show:
+            title = f"{path}: {shape_name(*image.shape)}"
+            click.echo(_text(title, image.results, image.samples) + "\n")
+    count = len(comparison.images)
+    if count > 1 and show:
+        of_all = totals(comparison.images)
+        click.echo(_text(f"total of {count} images", of_all, comparison.samples))
 
-    images, failures = _measure_all(paths, _codecs(model_names, compute), quiet)
-    if len(images) > 1:
-        click.echo(_text(f"total of {len(images)} images", totals(images), _samples(images)))
-    if csv_path is not None:
-        with errors_about(csv_path), atomic_output(csv_path, force=force) as stream:
-            stream.write(_csv(images).encode())
 
+def _write(path: Path, text: str, force: bool) -> None:
+    with errors_about(path), atomic_output(path, force=force) as stream:
+        stream.write(text.encode(errors="replace"))  # file names may be no text
+
+
+def _show_failures(failures: Sequence[Failure], skip: bool) -> bool:
+    """Show what went wrong; whether something did that may not be skipped."""
     skipped = [failure for failure in failures if skip and _is_unsupported(failure)]
     for failure in skipped:
         click.echo(f"skipped: {failure.message}", err=True)
     for failure in failures:
         if failure not in skipped:
             failure.show()
-    if len(failures) > len(skipped):
-        ctx.exit(1)
-
-
-def _codecs(model_names: Sequence[str], compute: Compute) -> list["Codec"]:
-    from pixelcodec.cli import rivals
-    from pixelcodec.models import zoo
-
-    jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
-    if not jpeg_xl:
-        click.echo(NO_JPEG_XL, err=True)
-    models = [rivals.pixelcodec(name, compute) for name in model_names or zoo.everyday()]
-    return [rivals.png(), rivals.webp(), *jpeg_xl, *models]
-
-
-def _measure_all(
-    paths: Sequence[Path], codecs: Sequence["Codec"], quiet: bool
-) -> tuple[list["Measured"], list[Failure]]:
-    """Measure image by image, and show the table of each as soon as it is there."""
-    from pixelcodec.cli.measuring import measure_image
-
-    images, failures = [], []
-    files = image_files(paths)
-    for number, path in enumerate(files, 1):
-        try:
-            image = measure_image(path, codecs, _watch(path, number, len(files), quiet))
-        except Failure as failure:
-            failures.append(failure)
-        else:
-            images.append(image)
-            failures += image.failures
-            title = f"{path}: {shape_name(*image.shape)}"
-            click.echo(_text(title, image.results, image.samples) + "\n")
-    return images, failures
+    return len(failures) > len(skipped)
 
 
 def _watch(path: Path, number: int, count: int, quiet: bool) -> "Watch":
@@ -136,11 +171,9 @@ def _is_unsupported(failure: Failure) -> bool:
     return isinstance(failure.__cause__, UnsupportedImageError)
 
 
-def _samples(images: Sequence["Measured"]) -> int:
-    return sum(image.samples for image in images)
-
-
 def _text(title: str, results: Sequence["Result"], samples: int) -> str:
+    from pixelcodec.cli.measuring import with_ratios
+
     head = ["codec", "bytes", "bpsp", "ratio", "encode s", "decode s"]
     rows = [
         [
@@ -151,34 +184,10 @@ def _text(title: str, results: Sequence["Result"], samples: int) -> str:
             _seconds(result.encode_seconds),
             _seconds(result.decode_seconds),
         ]
-        for result, ratio in _with_ratios(results)
+        for result, ratio in with_ratios(results)
     ]
     return f"{title}\n{indented(table(head, rows))}"
 
 
-def _with_ratios(
-    results: Sequence["Result"],
-) -> Iterator[tuple["Result", float | None]]:
-    """Pair each result with its size against optimised PNG, where that one is there."""
-    from pixelcodec.cli.rivals import PNG_OPTIMISED
-
-    reference = next((each.size for each in results if each.codec == PNG_OPTIMISED), None)
-    for result in results:
-        yield result, result.size / reference if reference else None
-
-
 def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.2f}"
-
-
-def _csv(images: Sequence["Measured"]) -> str:
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for image in images:
-        height, width, channels = image.shape
-        for result, ratio in _with_ratios(image.results):
-            bpsp = bits_per_sample(result.size, image.samples)
-            facts = (image.path, width, height, channels, result.codec, result.size, bpsp, ratio)
-            writer.writerow((*facts, result.encode_seconds, result.decode_seconds))
-    return text.getvalue()

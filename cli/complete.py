@@ -10,6 +10,7 @@ from pixelcodec.cli.common import (
     compute_options,
     count_option,
     errors_about,
+    examples,
     force_option,
     model_option,
     output_option,
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from pixelcodec.sampling import Mask
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "pixelcodec complete photo.png --mask lower -n 2 -o whole.png",
+        "pixelcodec complete photo.png --mask hole.png -m photo-s --temperature 0.8 -o whole.png",
+    )
+)
 @path_argument("image")
 @click.option(
     "--mask",
@@ -63,18 +69,19 @@ def complete(
     import numpy as np
 
     from pixelcodec import sampling
-    from pixelcodec.images import check_format, read_image, write_image
+    from pixelcodec.pictures import Picture, check_format, read_picture, write_picture
 
     image_format = "png" if output == STANDARD_STREAM else output.suffix
     with errors_about(image):
-        pixels = read_image(read_bytes(image))
+        picture = read_picture(read_bytes(image))
+        pixels = picture.to_array()
     hole = _mask(mask, *pixels.shape[:2])
     with errors_about(output):
         check_format(output, image_format)
         with atomic_output(output, force=force) as stream:
             with errors_about(image), progress_bar(image.name, quiet=quiet) as progress:
                 drawn = sampling.complete(
-                    pixels,
+                    picture,
                     hole,
                     model,
                     count,
@@ -85,19 +92,20 @@ def complete(
                 )
             given = sampling.with_hole(pixels, hole)
             row = [given, *map(sampling.as_bytes, [*drawn, pixels])]
-            write_image(sampling.grid(np.stack(row), len(row)), stream, image_format)
+            page = Picture.from_array(sampling.grid(np.stack(row), len(row)))
+            write_picture(page, stream, image_format)
 
 
 def _mask(name: str, height: int, width: int) -> "Mask":
     """The mask of a half, or in a file, of which the levels of 128 and above are white."""
     from pixelcodec import sampling
     from pixelcodec.errors import UnsupportedImageError
-    from pixelcodec.images import read_image
+    from pixelcodec.pictures import read_picture
 
     if name in sampling.HALVES:
         return sampling.half(name, height, width)
     with errors_about(name):
-        samples = read_image(name)
+        samples = read_picture(name).to_array()
         if samples.shape != (height, width):
             raise UnsupportedImageError(
                 f"a mask must be gray or bilevel, {width} x {height} pixels as the image"

@@ -1,72 +1,157 @@
-"""``pixelcodec decode``: a .pxc file to an image file."""
+"""``pixelcodec decode``: .pxc files to image files."""
 
+import re
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 import click
 
+from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
     Compute,
+    Failure,
     compute_options,
     errors_about,
-    force_option,
-    output_option,
+    examples,
     path_argument,
-    quiet_option,
     written_by_option,
 )
-from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, binary_input, default_output
-from pixelcodec.cli.progress import progress_bar
+from pixelcodec.cli.files import PXC, STANDARD_STREAM, binary_input
+from pixelcodec.cli.progress import Report, Step
+from pixelcodec.cli.suggestions import pxc_files
+from pixelcodec.cli.work import Sink, Task
 
-if TYPE_CHECKING:
-    from pixelcodec.images import Samples
+if TYPE_CHECKING:  # they import NumPy and torch
+    from pixelcodec.api import Region
+    from pixelcodec.pictures import Picture
+    from pixelcodec.stream import Coding
 
 
-@click.command()
-@path_argument("file")
-@output_option("Output image, its format by its suffix; by default FILE with the suffix .png.")
+def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> "Region | None":
+    """Read ``X,Y,W,H``."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,10}),(\d{1,10}),([1-9]\d{0,9}),([1-9]\d{0,9})", value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not X,Y,W,H, such as 100,0,640,480")
+    left, top, width, height = map(int, found.groups())
+    return left, top, width, height
+
+
+@click.command(
+    epilog=examples(
+        "pixelcodec decode photo.pxc",
+        "pixelcodec decode photo.pxc -o part.png --region 8,4,16,12",
+        "pixelcodec decode -r archive --out-dir restored -j 2",
+        "cat photo.pxc | pixelcodec decode - > photo.png",
+    )
+)
+@path_argument("paths", nargs=-1, required=True, metavar="FILES...", shell_complete=pxc_files)
+@conversion_options(
+    "Output image, its format by its suffix; by default the file's name with the suffix .png."
+)
 @written_by_option
-@compute_options
+@click.option(
+    "--region",
+    callback=_region,
+    metavar="X,Y,W,H",
+    help="Write only this part: left column, top row, width and height, in pixels.",
+)
 @click.option(
     "--preview",
     is_flag=True,
     help="Decode only the small image that files of multi-scale models begin with.",
 )
-@force_option
-@quiet_option
+@compute_options
 def decode(
     *,
-    file: Path,
-    output: Path | None,
+    batch: Batch,
     model: str | None,
+    region: "Region | None",
     preview: bool,
-    force: bool,
-    quiet: bool,
     **compute: Unpack[Compute],
 ) -> None:
-    """Write the image in FILE, bit for bit; to standard output as PNG."""
-    from pixelcodec.images import check_format, write_image
+    """Write the images in FILES, bit for bit, with their metadata.
 
-    output = output or default_output(file, ".png")
-    image_format = "png" if output == STANDARD_STREAM else output.suffix
-    # What is wrong with the output should not be found out after the work.
-    with errors_about(output):
-        check_format(output, image_format)
-        with atomic_output(output, force=force) as stream:
-            image = decode_file(file, model, quiet, compute, preview=preview)
-            write_image(image, stream, image_format)
+    On standard output an image is a PNG file. Other formats (tif, webp, ppm and their like) may not
+    hold all kinds of images, or all metadata: what cannot be held is said.
+    """
+    from pixelcodec.pictures import check_format
+
+    if preview and region is not None:
+        raise click.UsageError("give --region or --preview, not both")
+    if batch.output is not None:  # found out now, not after the work
+        with errors_about(batch.output):
+            check_format(batch.output, _format(batch.output))
+    work = partial(decode_file, model=model, region=region, preview=preview, compute=compute)
+    batch.convert(work, {PXC}, ".png")
 
 
 def decode_file(
-    file: Path, model: str | None, quiet: bool, compute: Compute, preview: bool = False
-) -> "Samples":
-    """Decode a .pxc file, or standard input for ``-``, and show the progress."""
-    from pixelcodec import api
+    task: Task,
+    sink: Sink,
+    report: Report | None,
+    *,
+    model: str | None,
+    region: "Region | None",
+    preview: bool,
+    compute: Compute,
+) -> str | None:
+    """Decode one file, write its image, and say what the image's format cannot hold of it."""
+    from pixelcodec.pictures import write_picture
 
-    with (
-        errors_about(file),
-        binary_input(file) as stream,
-        progress_bar(file.name, quiet=quiet) as progress,
-    ):
-        decoded = api.preview_from if preview else api.decode_from
-        return decoded(stream, model=model, progress=progress, **compute)
+    assert task.target is not None
+    picture = read_pxc(task.source, report, model, compute, region=region, preview=preview)
+    with errors_about(task.target):
+        file = BytesIO()
+        lost = write_picture(picture, file, _format(task.target))
+        sink.write(file.getvalue())
+    if not lost:
+        return None
+    names = ", ".join(sorted({chunk.name for chunk in lost}))
+    return f"{task.target}: all pixels, but without the metadata {names}, which png can hold"
+
+
+def read_pxc(
+    file: Path,
+    report: Report | None,
+    model: str | None,
+    compute: Compute,
+    *,
+    region: "Region | None" = None,
+    preview: bool = False,
+) -> "Picture":
+    """Decode a .pxc file, or standard input for ``-``: all of it, a region, or its preview."""
+    from pixelcodec import api
+    from pixelcodec.pictures import Picture
+
+    progress = None if report is None else lambda done, total: report(Step(done, total))
+    coding: Coding = {"model": model, "progress": progress, **compute}
+    with errors_about(file), binary_input(file) as stream:
+        if preview:
+            return Picture.from_array(api.preview_from(stream, **coding))
+        if region is None:
+            return api.decode_picture(stream, **coding)
+        return _read_region(file, stream, region, coding)
+
+
+def _read_region(file: Path, stream: BinaryIO, region: "Region", coding: "Coding") -> "Picture":
+    from pixelcodec import api
+    from pixelcodec.pictures import Picture
+    from pixelcodec.stream import stream_reader
+
+    data = BytesIO(stream.read())
+    whole = stream_reader(data, **coding)
+    data.seek(0)
+    try:
+        array = api.decode_from(data, region=region, **coding)
+    except ValueError as error:
+        raise Failure(file, error) from error
+    samples = array.astype("u1") if array.dtype == bool else array
+    return Picture(samples.reshape(*array.shape[:2], -1), whole.header.bit_depth, whole.chunks)
+
+
+def _format(target: Path) -> str:
+    return "png" if target == STANDARD_STREAM else target.suffix

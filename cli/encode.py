@@ -1,29 +1,53 @@
-"""``pixelcodec encode``: an image file to a .pxc file."""
+"""``pixelcodec encode``: image files to .pxc files."""
 
-from pathlib import Path
-from typing import Unpack
+from functools import partial
+from typing import TypedDict, Unpack
 
 import click
 
+from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
+    MODEL_NAMES,
     Compute,
     compute_options,
     errors_about,
-    force_option,
-    model_option,
-    output_option,
+    examples,
     path_argument,
-    quiet_option,
 )
-from pixelcodec.cli.files import atomic_output, default_output, read_bytes
-from pixelcodec.cli.progress import progress_bar
+from pixelcodec.cli.files import PXC, SUFFIXES, read_bytes
+from pixelcodec.cli.progress import Report, Step
+from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
+from pixelcodec.cli.work import Sink, Task
 
 
-@click.command()
-@path_argument("image")
-@output_option("Output file; by default IMAGE with the suffix .pxc.")
-@model_option
+class Choices(TypedDict):
+    """What changes the file, see :func:`pixelcodec.encode`."""
+
+    model: str | None
+    strip_rows: int | None
+    tile: int | None
+    restart: bool
+
+
+@click.command(
+    epilog=examples(
+        "pixelcodec encode photo.png",
+        "pixelcodec encode -r photos --out-dir archive -j 2 -m photo-s",
+        "pixelcodec encode photo.png -o strips.pxc --restart --strip-rows 64",
+        "pixelcodec encode - < photo.png > photo.pxc",
+    )
+)
+@path_argument("paths", nargs=-1, required=True, metavar="IMAGES...")
+@conversion_options("Output file; by default the image's name with the suffix .pxc.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="NAME",
+    shell_complete=model_names,
+    help=f"{MODEL_NAMES} Or: standard, which is PNG or WebP inside. "
+    "[default: photo-m for 8-bit colour and gray, standard for other kinds]",
+)
 @click.option(
     "--strip-rows",
     type=click.IntRange(1, 65535),
@@ -36,49 +60,79 @@ from pixelcodec.cli.tables import bits_per_sample
     metavar="N",
     help="Side of tiles that are coded independently, side by side; 0: none. For mosaics.",
 )
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Make strips independent: each can be decoded without those above, for some more bytes.",
+)
 @compute_options
-@force_option
-@quiet_option
 def encode(
     *,
-    image: Path,
-    output: Path | None,
-    model: str,
+    batch: Batch,
+    model: str | None,
     strip_rows: int | None,
     tile: int | None,
-    force: bool,
-    quiet: bool,
+    restart: bool,
     **compute: Unpack[Compute],
 ) -> None:
-    """Compress IMAGE, 8-bit RGB or gray, without loss.
+    """Compress IMAGES without loss, with their metadata.
 
-    A bilevel image needs a model that was trained for such images.
+    Whatever PNG can hold: bilevel, gray, palette and RGB, with alpha, up to 16 bits a sample. Files
+    of BMP, GIF, JPEG, NumPy (npy), PBM, PGM, PPM, PAM, PNG, QOI, TIFF and WebP are read.
     """
+    choices: Choices = {
+        "model": model,
+        "strip_rows": strip_rows,
+        "tile": tile,
+        "restart": restart,
+    }
+    batch.convert(partial(encode_file, choices=choices, compute=compute), SUFFIXES, PXC)
+
+
+def encode_file(
+    task: Task,
+    sink: Sink,
+    report: Report | None,
+    *,
+    choices: Choices,
+    compute: Compute,
+) -> str:
+    """Encode one file, and say how small it is."""
     from pixelcodec import api
-    from pixelcodec.images import read_image
+    from pixelcodec.pictures import read_picture
 
-    output = output or default_output(image, ".pxc")
-    with errors_about(image):
-        source = read_bytes(image)
-        pixels = read_image(source)
-    # The output is opened first: what is wrong with it should not be found out after the work.
-    with errors_about(output), atomic_output(output, force=force) as stream:
-        with errors_about(image), progress_bar(image.name, quiet=quiet) as progress:
-            data = api.encode(
-                pixels,
-                model=model,
-                strip_rows=strip_rows,
-                tile=tile,
-                progress=progress,
-                **compute,
-            )
-        stream.write(data)
-    if not quiet:
-        click.echo(_summary(output, len(data), pixels.size, len(source.getbuffer())), err=True)
-
-
-def _summary(output: Path, size: int, samples: int, source_size: int) -> str:
+    with errors_about(task.source):
+        source = read_bytes(task.source)
+        picture = read_picture(source)
+        samples = picture.samples.size
+        meter = _Meter(sink, samples, report)
+        progress = None if report is None else meter.progress
+        api.encode_to(meter, picture, progress=progress, **choices, **compute)
     return (
-        f"{output}: {size:,} bytes, {bits_per_sample(size, samples):.3f} bpsp, "
-        f"{size / source_size:.1%} of the source file"
+        f"{task.target}: {meter.size:,} bytes, {bits_per_sample(meter.size, samples):.3f} bpsp, "
+        f"{meter.size / len(source.getbuffer()):.1%} of the source file"
     )
+
+
+class _Meter:
+    """Counts the bytes on their way to a sink, and reports them with the pixels done."""
+
+    def __init__(self, sink: Sink, samples: int, report: Report | None) -> None:
+        self._sink, self._samples, self._report = sink, samples, report
+        self._step = Step(0, 0)
+        self.size = 0
+
+    def write(self, data: bytes, /) -> int:
+        self.size += len(data)
+        if self._step.total:
+            written = self._samples * self._step.done // self._step.total
+            self._tell(self._step._replace(samples=written, size=self.size))
+        return self._sink.write(data)
+
+    def progress(self, done: int, total: int) -> None:
+        self._tell(self._step._replace(done=done, total=total))
+
+    def _tell(self, step: Step) -> None:
+        self._step = step
+        if self._report is not None:
+            self._report(step)

@@ -12,6 +12,7 @@ from pixelcodec.cli.common import (
     Failure,
     compute_options,
     errors_about,
+    examples,
     json_option,
     model_option,
     path_argument,
@@ -28,7 +29,14 @@ if TYPE_CHECKING:  # the library imports torch
     from pixelcodec.models.architectures import FloatNetwork
 
 
-@click.command("eval")
+@click.command(
+    "eval",
+    epilog=examples(
+        "pixelcodec eval photo.png",
+        "pixelcodec eval photos -m photo-s --json",
+        "pixelcodec eval --data mnist:mnist -m mnist-row-lstm --images 100",
+    ),
+)
 @path_argument("paths", nargs=-1)
 @model_option
 @data_option(
@@ -69,13 +77,13 @@ def evaluate(
         raise click.UsageError("--images goes with --data")
     import torch
 
-    from pixelcodec import api
     from pixelcodec.models import zoo
+    from pixelcodec.runtime import make_engine
 
     threads = compute["threads"]
     torch.set_num_threads(threads or 1)
     with errors_about(None):
-        engine = api.make_engine(zoo.load(model), compute["backend"], compute["device"])
+        engine = make_engine(zoo.load(model), compute["backend"], compute["device"])
     network = None if checkpoint is None else _float_network(checkpoint)
     if data is not None:
         _evaluate_data(data, images, model, engine, network, threads, as_json, quiet)
@@ -133,11 +141,11 @@ def _evaluate(
     threads: int | None,
 ) -> tuple["Evaluation", float | None]:
     from pixelcodec import evaluation
-    from pixelcodec.images import read_image
     from pixelcodec.models.train import float_bits
+    from pixelcodec.pictures import read_picture
 
     with errors_about(file):
-        image = read_image(read_bytes(file))
+        image = read_picture(read_bytes(file)).to_array()
         found = evaluation.evaluate(image, model, engine, threads=threads)
     if network is None:
         return found, None

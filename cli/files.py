@@ -3,10 +3,10 @@
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EEXIST
-from io import BytesIO
+from io import BufferedWriter, BytesIO, RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,9 +14,14 @@ from pixelcodec.cli.progress import is_terminal
 
 STANDARD_STREAM = Path("-")
 
+PXC = ".pxc"
+
 # In a folder, only these are taken for images.
 SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".qoi", ".tif", ".tiff", ".webp")
+    (
+        *(".bmp", ".gif", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm", ".png", ".ppm", ".qoi"),
+        *(".tif", ".tiff", ".webp"),
+    )
 )
 
 
@@ -24,10 +29,19 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files given, and the images below the folders given, folder by folder."""
     found: list[Path] = []
     for path in paths:
-        inside = path.rglob("*") if path.is_dir() else ()
-        images = sorted(each for each in inside if each.suffix.lower() in SUFFIXES)
-        found += images if path.is_dir() else [path]
+        found += files_below(path, SUFFIXES) if is_folder(path) else [path]
     return found
+
+
+def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files in a folder and the folders in it that end so, in any case, sorted."""
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    return sorted(path for path in inside if os.path.isfile(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether it is one, as far as can be told; opening it tells the rest."""
+    return os.path.isdir(path)  # Path.is_dir raises what stands in the way
 
 
 @contextmanager
@@ -85,6 +99,8 @@ def _standard_output() -> Iterator[BinaryIO]:
     stream = sys.stdout.buffer
     if is_terminal(stream):
         raise OSError("refusing to write bytes to a terminal; name a file with -o, or use a pipe")
+    if isinstance(stream, RawIOBase):  # PYTHONUNBUFFERED; it may take a part only of what comes
+        stream = BufferedWriter(stream)
     yield stream
     # Here a closed pipe is still an error of this command; at exit it would be a traceback.
     stream.flush()

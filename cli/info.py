@@ -7,32 +7,51 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pixelcodec.cli.common import Failure, errors_about, json_option, path_argument
-from pixelcodec.cli.files import binary_input
+from pixelcodec.cli.common import (
+    Failure,
+    errors_about,
+    examples,
+    json_option,
+    path_argument,
+    recursive_option,
+)
+from pixelcodec.cli.files import PXC, binary_input
+from pixelcodec.cli.inputs import find_sources
+from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
 
 if TYPE_CHECKING:  # the library imports torch
     from pixelcodec.api import FileInfo
 
 
-@click.command()
-@path_argument("files", nargs=-1, required=True)
+@click.command(
+    epilog=examples(
+        "pixelcodec info photo.pxc",
+        "pixelcodec info photo.pxc --json",
+        "pixelcodec info -r archive",
+    )
+)
+@path_argument("paths", nargs=-1, required=True, metavar="FILES...", shell_complete=pxc_files)
+@recursive_option
 @json_option
 @click.pass_context
-def info(ctx: click.Context, files: tuple[Path, ...], as_json: bool) -> None:
+def info(ctx: click.Context, paths: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
     """Show header and strips of FILES, decoding nothing."""
-    found, failed = [], False
-    for file in files:
+    sources, refused = find_sources(paths, {PXC}, recursive=recursive)
+    failures = [Failure(path, why) for path, why in refused.items()]
+    found = []
+    for source in sources:
         try:
-            found.append((file, _inspect(file)))
-        except Failure as failure:  # the other files are still worth showing
-            failure.show()
-            failed = True
+            found.append((source.path, _inspect(source.path)))
+        except Failure as error:  # the other files are still worth showing
+            failures.append(error)
+    for failure in failures:
+        failure.show()
     if as_json:
         click.echo(json.dumps([_as_dict(file, facts) for file, facts in found], indent=2))
     else:
         click.echo("\n\n".join(_as_text(file, facts) for file, facts in found), nl=bool(found))
-    if failed:
+    if failures:
         ctx.exit(1)
 
 
@@ -44,20 +63,38 @@ def _inspect(file: Path) -> "FileInfo":
 
 
 def _as_dict(file: Path, facts: "FileInfo") -> dict[str, Any]:
-    return {"file": str(file), **dataclasses.asdict(facts), "bpsp": facts.bpsp}
+    return {
+        "file": str(file),
+        **dataclasses.asdict(facts),
+        "metadata": [{"type": kind, "bytes": size} for kind, size in facts.metadata],
+        "bpsp": facts.bpsp,
+    }
 
 
 def _as_text(file: Path, facts: "FileInfo") -> str:
-    shape = shape_name(facts.height, facts.width, facts.channels)
     tiles = f", in tiles of {facts.tile} x {facts.tile}" if facts.tile else ""
-    header = (
-        f"image   {shape}, {facts.bit_depth}-bit samples, CRC {facts.samples_crc:08x}\n"
-        f"model   {facts.model_name or 'not installed'} ({facts.model_id})\n"
-        f"file    {facts.file_bytes:,} bytes, {facts.bpsp:.3f} bpsp\n"
-        f"strips  {len(facts.strips)} of {facts.strip_rows} rows{tiles}\n"
-        + (f"preview {facts.preview_bytes:,} bytes\n" if facts.preview_bytes else "")
-    )
+    restart = ", independent" if facts.restart else ""
+    lines = [
+        f"image   {_shape(facts)}, {facts.bit_depth}-bit samples, CRC {facts.samples_crc:08x}",
+        f"model   {facts.model_name or 'not installed'} ({facts.model_id})",
+        f"file    {facts.file_bytes:,} bytes, {facts.bpsp:.3f} bpsp",
+        f"strips  {len(facts.strips)} of {facts.strip_rows} rows{tiles}{restart}",
+    ]
+    if facts.alpha_model_name:
+        lines.insert(2, f"alpha   {facts.alpha_model_name}")
+    if facts.metadata:
+        chunks = ", ".join(f"{kind} {size:,}" for kind, size in facts.metadata)
+        lines.append(f"chunks  {chunks} bytes")
+    if facts.preview_bytes:
+        lines.append(f"preview {facts.preview_bytes:,} bytes")
+    header = "\n".join(lines)
     return f"{file}\n{indented(header)}\n\n{indented(_strip_table(facts))}"
+
+
+def _shape(facts: "FileInfo") -> str:
+    if facts.channels == 1 and any(kind == "PLTE" for kind, _ in facts.metadata):
+        return f"{facts.width}x{facts.height} palette"
+    return shape_name(facts.height, facts.width, facts.channels)
 
 
 def _strip_table(facts: "FileInfo") -> str:

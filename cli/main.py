@@ -7,8 +7,8 @@ import click
 from pixelcodec import __version__
 
 COMMANDS = (
-    *("encode", "decode", "info", "verify", "compare"),
-    *("models", "eval", "sample", "complete", "train"),
+    *("encode", "decode", "info", "verify", "compare", "map"),
+    *("models", "eval", "sample", "complete", "train", "completion"),
 )
 
 # Modules that cannot have the name of their command, a builtin.
@@ -51,5 +51,6 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Lossless image compression by learned autoregressive models.
 
-    FILE may be - for standard input or output. Exit status: 0 done, 1 failed, 2 wrong usage.
+    A file may be - for standard input or output. Exit status: 0 done, 1 failed, 2 wrong usage, 130
+    interrupted.
     """

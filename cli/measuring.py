@@ -1,8 +1,8 @@
 """Codecs measured on images: bytes and seconds, and proof that nothing was lost."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
@@ -11,7 +11,8 @@ import numpy as np
 from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import read_bytes
 from pixelcodec.cli.progress import Progress
-from pixelcodec.cli.rivals import Codec, Samples
+from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, Samples
+from pixelcodec.cli.views import Look, View
 from pixelcodec.errors import PixelcodecError
 
 Watch = Callable[[str], AbstractContextManager[Progress | None]]
@@ -43,12 +44,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Measured:
-    """An image, what each codec made of it, and which codecs failed on it."""
+    """An image, what each codec made of it, which codecs failed on it, and maybe its view."""
 
     path: Path
     shape: tuple[int, int, int]
     results: list[Result]
     failures: list[Failure]
+    view: View | None = None
 
     @property
     def samples(self) -> int:
@@ -57,26 +59,67 @@ class Measured:
         return height * width * channels
 
 
-def measure_image(path: Path, codecs: Iterable[Codec], watch: Watch) -> Measured:
-    """Run every codec over one image file.
+@dataclass
+class Comparison:
+    """Images through ``codecs``.
+
+    Attributes:
+        codecs: that were run.
+        circumstances: of the measurement, by name.
+        images: those that could be read.
+        failures: of images and of codecs.
+    """
+
+    codecs: Sequence[Codec]
+    circumstances: dict[str, str]
+    images: list[Measured] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def samples(self) -> int:
+        """Return the number of samples of all images."""
+        return sum(image.samples for image in self.images)
+
+    def add(self, path: Path, watch: Watch, look: Look | None = None) -> Measured | None:
+        """Measure one more image; None where it could not be read."""
+        try:
+            image = measure_image(path, self.codecs, watch, look)
+        except Failure as failure:
+            self.failures.append(failure)
+            return None
+        self.images.append(image)
+        self.failures.extend(image.failures)
+        return image
+
+
+def measure_image(
+    path: Path, codecs: Iterable[Codec], watch: Watch, look: Look | None = None
+) -> Measured:
+    """Run every codec over one image file, and ``look`` at it where that is wanted.
 
     Raises:
         Failure: The file cannot be read; its cause is an ``UnsupportedImageError`` for an image
             that this project cannot hold.
     """
-    from pixelcodec.images import read_image
+    from pixelcodec.pictures import read_picture
 
     with errors_about(path):
         source = read_bytes(path)
-        pixels = read_image(source)
+        pixels = read_picture(source).in_colour().to_array()
     results, failures = _as_given(source.getvalue(), pixels), []
     for codec in codecs:
+        if not codec.holds(pixels):
+            continue
         try:
             results.append(_measure(codec, pixels, watch))
         except _REFUSALS as error:
             failures.append(Failure(path, f"{codec.name}: {error}"))
+    view = None
+    if look:
+        with watch("where bits go") as progress:
+            view = look(pixels, progress)
     height, width, *channels = pixels.shape
-    return Measured(path, (height, width, *(channels or [1])), results, failures)
+    return Measured(path, (height, width, *(channels or [1])), results, failures, view)
 
 
 def totals(images: Sequence[Measured]) -> list[Result]:
@@ -88,6 +131,13 @@ def totals(images: Sequence[Measured]) -> list[Result]:
     return [
         _total(codec, results) for codec, results in by_codec.items() if len(results) == len(images)
     ]
+
+
+def with_ratios(results: Sequence[Result]) -> Iterator[tuple[Result, float | None]]:
+    """Pair each result with its size against optimised PNG, where that one is there."""
+    reference = next((each.size for each in results if each.codec == PNG_OPTIMISED), None)
+    for result in results:
+        yield result, result.size / reference if reference else None
 
 
 def _as_given(source: bytes, pixels: Samples) -> list[Result]:

@@ -6,12 +6,19 @@ from typing import Any
 
 import click
 
-from pixelcodec.cli.common import errors_about, json_option
+from pixelcodec.cli.common import errors_about, examples, json_option
+from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import table
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(
+    epilog=examples(
+        "pixelcodec models",
+        "pixelcodec models photo-m",
+        "pixelcodec models --json",
+    )
+)
+@click.argument("name", required=False, shell_complete=model_names)
 @json_option
 def models(name: str | None, as_json: bool) -> None:
     """List the installed models, or show the card of one."""

@@ -11,6 +11,7 @@ from pixelcodec.cli.common import (
     compute_options,
     count_option,
     errors_about,
+    examples,
     force_option,
     model_option,
     output_option,
@@ -33,7 +34,12 @@ def _size(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     return int(height), int(width)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "pixelcodec sample -m mnist-row-lstm -n 8 -o digits.png",
+        "pixelcodec sample -m photo-s -n 1 --size 24x16 --seed 7 -o drawn.png",
+    )
+)
 @model_option
 @count_option(64, "How many images.")
 @click.option(
@@ -73,7 +79,7 @@ def sample(
     They stand row by row on gray; a single one is written as it is.
     """
     from pixelcodec import sampling
-    from pixelcodec.images import check_format, write_image
+    from pixelcodec.pictures import Picture, check_format, write_picture
 
     image_format = "png" if output == STANDARD_STREAM else output.suffix
     with errors_about(output):
@@ -90,4 +96,4 @@ def sample(
                     **compute,
                 )
             page = images[0] if count == 1 else sampling.grid(images, columns)
-            write_image(page, stream, image_format)
+            write_picture(Picture.from_array(page), stream, image_format)

@@ -35,7 +35,20 @@ def shape_name(height: int, width: int, channels: int) -> str:
     >>> shape_name(512, 768, 3)
     '768x512 RGB'
     """
-    return f"{width}x{height} {'gray' if channels == 1 else 'RGB'}"
+    return f"{width}x{height} {_KINDS[channels]}"
+
+
+_KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGBA"}
+
+
+def channel_names(channels: int) -> list[str]:
+    """Name the channels of an image that has so many.
+
+    >>> channel_names(4)
+    ['red', 'green', 'blue', 'alpha']
+    """
+    colours = ["gray"] if channels < 3 else ["red", "green", "blue"]
+    return [*colours, "alpha"][:channels]
 
 
 def bits_per_sample(size: int, samples: int) -> float:

@@ -17,6 +17,7 @@ from click.core import ParameterSource
 from pixelcodec.cli.common import (
     Failure,
     errors_about,
+    examples,
     force_option,
     path_argument,
     quiet_option,
@@ -64,7 +65,14 @@ def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
     return path
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "pixelcodec train photos -o mine.safetensors --preset photo-s --megapixels 100",
+        "pixelcodec train photos -o mine.safetensors --preset photo-s --megapixels 200 --resume -f",
+        "pixelcodec train --list",
+        "pixelcodec train --recipe mnist-row-lstm --data mnist -o digits.safetensors",
+    )
+)
 @path_argument("folders", nargs=-1)
 @click.option(
     "--list",
@@ -169,7 +177,7 @@ def train(
     quiet: bool,
     **sizes: int | None,
 ) -> None:
-    """Train a model on the lossless images in FOLDERS, or by a recipe.
+    """Train a model on lossless images in FOLDERS, or by a recipe.
 
     Of the images in FOLDERS every twentieth is held out. Or: --recipe NAME --data FOLDER. A run
     that was stopped, by whatever, goes on where it was with --resume. For several GPUs or machines
@@ -178,8 +186,8 @@ def train(
     _check_usage(ctx, folders, recipe_name, data)
     import torch
 
-    from pixelcodec.api import resolve_device
     from pixelcodec.models.train import Plan, Run
+    from pixelcodec.runtime import resolve_device
 
     if threads:
         torch.set_num_threads(threads)

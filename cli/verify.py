@@ -1,69 +1,103 @@
-"""``pixelcodec verify``: is a .pxc file whole, and is it this image?"""
+"""``pixelcodec verify``: are .pxc files whole, and is one of them this image?"""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from pixelcodec.cli.batch import Batch, batch_options
 from pixelcodec.cli.common import (
     Compute,
     Failure,
     compute_options,
     errors_about,
+    examples,
     path_argument,
-    quiet_option,
     written_by_option,
 )
-from pixelcodec.cli.decode import decode_file
-from pixelcodec.cli.files import read_bytes
+from pixelcodec.cli.decode import read_pxc
+from pixelcodec.cli.files import PXC, is_folder, read_bytes
+from pixelcodec.cli.progress import Report
+from pixelcodec.cli.suggestions import pxc_files
+from pixelcodec.cli.work import Sink, Task
 
 if TYPE_CHECKING:
-    from pixelcodec.images import Samples
+    from pixelcodec.pictures import Picture
 
 
-@click.command()
-@path_argument("file")
-@path_argument("original", required=False)
+@click.command(
+    epilog=examples(
+        "pixelcodec verify photo.pxc",
+        "pixelcodec verify photo.pxc photo.png",
+        "pixelcodec verify -r archive -j 2",
+    )
+)
+@path_argument(
+    "paths", nargs=-1, required=True, metavar="FILES... | FILE IMAGE", shell_complete=pxc_files
+)
+@batch_options
 @written_by_option
 @compute_options
-@quiet_option
-def verify(
+def verify(*, batch: Batch, model: str | None, **compute: Unpack[Compute]) -> None:
+    """Check that FILES are whole, or that FILE is IMAGE.
+
+    Each file is decoded to its end, and its CRCs are checked. Of two arguments the second, where it
+    does not end in .pxc, is an image whose every pixel and metadata are compared.
+    """
+    batch, original = _without_original(batch)
+    batch.check(partial(verify_file, original=original, model=model, compute=compute), {PXC})
+
+
+def verify_file(
+    task: Task,
+    sink: Sink,
+    report: Report | None,
     *,
-    file: Path,
     original: Path | None,
     model: str | None,
-    quiet: bool,
-    **compute: Unpack[Compute],
-) -> None:
-    """Check FILE by decoding it, against ORIGINAL if given.
-
-    All of FILE is decoded and its CRCs are checked; with ORIGINAL every pixel is compared too.
-    """
-    pixels = decode_file(file, model, quiet, compute)
-    verdict = "intact"
-    if original is not None:
-        if difference := first_difference(pixels, _read_original(original)):
-            raise Failure(file, f"differs from {original}: {difference}")
-        verdict = f"identical to {original}"
-    if not quiet:
-        click.echo(f"{file}: {verdict}")
+    compute: Compute,
+) -> str:
+    """Decode one file, compare it with ``original`` if given, and say that all is well."""
+    picture = read_pxc(task.source, report, model, compute)
+    if original is None:
+        return f"{task.source}: intact"
+    if what := difference(picture, _read_original(original)):
+        raise Failure(task.source, f"differs from {original}: {what}")
+    return f"{task.source}: identical to {original}"
 
 
-def _read_original(path: Path) -> "Samples":
-    from pixelcodec.images import read_image
+def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
+    """Part the files from the image that one of them is compared with, if there is one."""
+    match batch.paths:
+        case (file, image) if image.suffix != PXC and not is_folder(image) and not is_folder(file):
+            return replace(batch, paths=(file,)), image
+    return batch, None
+
+
+def _read_original(path: Path) -> "Picture":
+    from pixelcodec.pictures import read_picture
 
     with errors_about(path):
-        return read_image(read_bytes(path))
+        return read_picture(read_bytes(path))
 
 
-def first_difference(decoded: "Samples", original: "Samples") -> str | None:
-    """Say where two images differ first, from top to bottom and left to right, if they do."""
+def difference(decoded: "Picture", original: "Picture") -> str | None:
+    """Say what differs first, if anything does: the size, the kind, a pixel, the metadata."""
     import numpy as np
 
-    if decoded.shape != original.shape:
-        return f"shape {decoded.shape}, not {original.shape}"
-    different = np.argwhere(decoded != original)
-    if len(different) == 0:
-        return None
-    y, x = map(int, different[0][:2])
-    return f"first at x={x} y={y}: {decoded[y, x].tolist()}, not {original[y, x].tolist()}"
+    found, expected = decoded.samples, original.samples
+    if found.shape != expected.shape:
+        return f"shape {found.shape}, not {expected.shape}"
+    if decoded.kind != original.kind:
+        return f"{decoded.kind}, not {original.kind}"
+    places = np.argwhere(found != expected)
+    if len(places):  # from top to bottom and left to right
+        y, x = map(int, places[0][:2])
+        return f"first at x={x} y={y}: {found[y, x].tolist()}, not {expected[y, x].tolist()}"
+    if decoded.chunks != original.chunks:
+        chunks = set(decoded.chunks) ^ set(original.chunks)
+        names = ", ".join(sorted({chunk.name for chunk in chunks})) or "in another order"
+        return f"the pixels are equal, the metadata are not: {names}"
+    return None

@@ -17,33 +17,66 @@ if TYPE_CHECKING:
         FileInfo,
         decode,
         decode_from,
+        decode_image,
+        decode_picture,
         encode,
         encode_to,
         inspect,
         preview_from,
+    )
+    from pixelcodec.pictures import Picture
+    from pixelcodec.stream import (
+        Decoder,
+        Encoder,
+        RowReader,
+        RowWriter,
+        create,
+        open,
+        stream_reader,
+        stream_writer,
     )
 
 __version__ = version("pixelcodec")
 
 __all__ = [
     "BackendError",
+    "Decoder",
+    "Encoder",
     "FileInfo",
     "FormatError",
     "ModelError",
+    "Picture",
     "PixelcodecError",
+    "RowReader",
+    "RowWriter",
     "UnsupportedImageError",
     "__version__",
+    "create",
     "decode",
     "decode_from",
+    "decode_image",
+    "decode_picture",
     "encode",
     "encode_to",
     "inspect",
+    "open",
     "preview_from",
+    "stream_reader",
+    "stream_writer",
 ]
+
+_STREAMING = (
+    *("Decoder", "Encoder", "RowReader", "RowWriter"),
+    *("create", "open", "stream_reader", "stream_writer"),
+)
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch when it is first asked for: a command's help should not wait."""
+    if name in _STREAMING:
+        return getattr(import_module("pixelcodec.stream"), name)
+    if name == "Picture":
+        return import_module("pixelcodec.pictures").Picture
     if name in __all__:
         return getattr(import_module("pixelcodec.api"), name)
     raise AttributeError(f"module 'pixelcodec' has no attribute {name!r}")

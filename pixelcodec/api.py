@@ -5,65 +5,63 @@
 >>> data = pixelcodec.encode(image, model="photo-s")
 >>> bool((pixelcodec.decode(data) == image).all())
 True
+
+All functions here may be called by several threads at once.
 """
 
+import collections
 import io
-import os
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Unpack
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import Image
 
-from pixelcodec import container
-from pixelcodec.engine import Engine, StripDecoder, StripEncoder
-from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
-from pixelcodec.exact import ENVIRONMENT_VARIABLE
-from pixelcodec.images import as_samples, bit_depth_of
+from pixelcodec import container, metadata
+from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
-from pixelcodec.models.network import IntegerNetwork
-
-Samples = npt.NDArray[Any]
-"""uint8, or bool where they are of one bit."""
-
-Progress = Callable[[int, int], None]
-"""Called with the pixels done and the pixels in all."""
-
-DEFAULT_MODEL = "photo-m"
-
-STRIP_PIXELS = 2**20
-"""By default a strip has about this many pixels, of 1 bit 8 times as many, in as few rows."""
-
-MAX_PIXELS = 2**28
-"""Images that are claimed to be larger are decoded only where the caller allows it."""
-
-_STRIP_ROWS_MAX = 65535
+from pixelcodec.parallel import StripTask, StripWorker, decode_strips
+from pixelcodec.pictures import Chunk, Picture, Samples
+from pixelcodec.pictures.pillow import from_pillow, to_pillow
+from pixelcodec.runtime import STANDARD_NAME, Compute, Progress, engines_of, pixel_counter
+from pixelcodec.stream import (
+    MAX_PIXELS,
+    Decoding,
+    Encoding,
+    RowReader,
+    RowWriter,
+    array_of,
+    check_claim,
+    check_crc,
+    check_parts,
+    crc_of,
+)
+from pixelcodec.strips import ImageDecoder, independent, step_of
 
 
 def encode(
-    image: Samples | Image.Image,
+    image: Samples | Picture | Image.Image,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
     strip_rows: int | None = None,
     tile: int | None = None,
+    restart: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress an image without loss.
 
     Args:
-        image: uint8 [height, width] (gray) or [height, width, 3] (RGB), bool [height, width]
-            (bilevel, for models of such images), or a Pillow image of mode L, RGB or 1. Metadata
-            of a Pillow image is not kept.
-        model: name of an installed model, or path of a ``.safetensors`` file.
+        image: an array, a Pillow image, or a :class:`pixelcodec.Picture`. Arrays are uint8 or
+            uint16, [height, width] gray, or [height, width, channels] with 1 (gray), 2 (gray,
+            alpha), 3 (RGB) or 4 (RGB, alpha); bool [height, width] is bilevel. Pillow images are of
+            mode 1, L, LA, P, RGB, RGBA or I;16; their metadata are kept.
+        model: name of an installed model, or path of a ``.safetensors`` file, for the colours;
+            ``standard`` for PNG or WebP inside. By default what suits the kind of image.
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
         threads: CPU threads; one by default, as the pieces of work are too small for more.
         backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
@@ -71,13 +69,15 @@ def encode(
             about a million pixels. Larger strips decode faster.
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
+        restart: whether strips are independent, so that each can be decoded by itself.
         progress: called with pixels done and pixels in all.
 
     Returns:
-        A ``.pxc`` file. Its bytes depend on image, model, ``strip_rows`` and ``tile`` alone.
+        A ``.pxc`` file. Its bytes depend on image, model, ``strip_rows``, ``tile`` and ``restart``
+        alone.
 
     Raises:
-        UnsupportedImageError: the image is of another kind.
+        UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
         ModelError: there is no such model, it is damaged, or ``strip_rows`` does not fit its tiles.
         BackendError: the back end or device cannot be used.
     """
@@ -91,9 +91,37 @@ def encode(
         backend=backend,
         strip_rows=strip_rows,
         tile=tile,
+        restart=restart,
         progress=progress,
     )
     return stream.getvalue()
+
+
+def encode_to(
+    stream: container.Writable, image: Samples | Picture | Image.Image, **how: Unpack[Encoding]
+) -> None:
+    """:func:`encode` into a binary stream, strip by strip; nothing is sought or read back."""
+    picture = as_picture(image)
+    height, width, channels = picture.samples.shape
+    with RowWriter(
+        stream, width, height, channels, picture.bit_depth, picture.chunks, **how
+    ) as writer:
+        writer.write(picture.samples)
+
+
+def as_picture(image: Samples | Picture | Image.Image) -> Picture:
+    """What :func:`encode` makes of its argument.
+
+    Raises:
+        UnsupportedImageError: it is no image, or one of another kind.
+    """
+    if isinstance(image, Picture):
+        return image
+    return from_pillow(image) if isinstance(image, Image.Image) else Picture.from_array(image)
+
+
+Region = tuple[int, int, int, int]
+"""Left column, top row, width and height, in pixels."""
 
 
 def decode(
@@ -104,9 +132,11 @@ def decode(
     threads: int | None = None,
     backend: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    region: Region | None = None,
+    jobs: int = 1,
     progress: Progress | None = None,
 ) -> Samples:
-    """Restore the image from a ``.pxc`` file.
+    """Restore the samples of the image in a ``.pxc`` file.
 
     Args:
         data: the file.
@@ -116,19 +146,28 @@ def decode(
         threads: as in :func:`encode`.
         backend: as in :func:`encode`.
         max_pixels: refuse files that claim to hold more, before memory is taken for them.
+        region: decode this part of the image: left column, top row, width, height. Only the strips
+            that it needs are decoded: where they are independent (``restart``) those that it
+            touches, else also those above. The checksum of all samples is not checked then.
+        jobs: processes that decode independent strips side by side. Their start takes seconds, and
+            the program's main module must be guarded, see :mod:`multiprocessing`.
         progress: called with pixels done and pixels in all.
 
     Returns:
-        uint8 [height, width] (gray) or [height, width, 3] (RGB), or bool [height, width], the
-        very samples encoded.
+        The very samples encoded: uint8, of 16 bits uint16, [height, width] where there is one
+        channel, else [height, width, channels]; bool [height, width] of bilevel images. Those of a
+        palette image are indices: :func:`decode_picture` and :func:`decode_image` give the palette.
 
     Raises:
         FormatError: the data is not a whole, undamaged ``.pxc`` file.
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
+        ValueError: the region is not inside the image.
     """
     return decode_from(
         io.BytesIO(data),
+        region=region,
+        jobs=jobs,
         model=model,
         device=device,
         threads=threads,
@@ -138,100 +177,116 @@ def decode(
     )
 
 
-def encode_to(
-    stream: container.Writable,
-    image: Samples | Image.Image,
-    *,
-    model: str = DEFAULT_MODEL,
-    device: str = "auto",
-    threads: int | None = None,
-    backend: str | None = None,
-    strip_rows: int | None = None,
-    tile: int | None = None,
-    progress: Progress | None = None,
-) -> None:
-    """:func:`encode` into a binary stream, strip by strip; nothing is sought or read back."""
-    samples = as_samples(image)
-    height, width = samples.shape[:2]
-    if width > container.WIDTH_MAX:
-        raise UnsupportedImageError(
-            f"the image has {width} columns; the widest image has {container.WIDTH_MAX}"
-        )
-    rows = samples.reshape(height, width, -1).view(np.uint8)
-    network = zoo.load(model)
-    count = pixel_counter(progress, height * width)
-    with cpu_threads(threads):
-        engine = make_engine(network, backend, device)
-        program = engine.program
-        check_bit_depth(samples, program.bit_depth, model)
-        side = program.tile if tile is None else tile
-        unit = strip_unit(engine, side)
-        if strip_rows is not None and strip_rows % unit:
-            raise ModelError(
-                f"strips of {strip_rows} rows do not fit the model or its tiles; "
-                f"give a multiple of {unit}, or none"
-            )
-        header = container.Header(
-            width=width,
-            height=height,
-            channels=rows.shape[2],
-            bit_depth=program.bit_depth,
-            strip_rows=default_strip_rows(height, width, unit, program.bit_depth)
-            if strip_rows is None
-            else strip_rows,
-            model_id=network.model_id,
-            tile=side,
-        )
-        encoder = StripEncoder(engine, width, header.channels, tile=side)
-        writer = container.Writer(stream, header)
-        for top in range(0, height, header.strip_rows):
-            writer.strip(*encoder.encode(rows[top : top + header.strip_rows], count))
-        writer.close(zlib.crc32(samples.data))
-
-
 def decode_from(
     stream: container.Readable,
     *,
-    model: str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    backend: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
+    region: Region | None = None,
+    jobs: int = 1,
+    **how: Unpack[Decoding],
 ) -> Samples:
     """:func:`decode` from a binary stream, which is read front to back and to its end."""
-    reader = container.Reader(stream)
-    header = reader.header
-    _check_claim(header, max_pixels)
-    network = _network_of(header, model)
-    count = pixel_counter(progress, header.height * header.width)
-    strips = []
-    with cpu_threads(threads):
-        engine = make_engine(network, backend, device)
-        check_fits(header, engine)
-        decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
-        for index, parts in enumerate(_strips(reader, len(engine.scales))):
-            strips.append(decoder.decode(parts, header.strip_height(index), count))
-    samples = np.concatenate(strips)
-    crc = zlib.crc32(samples.data)
-    if crc != reader.samples_crc:
-        raise FormatError(
-            "the decoded samples do not have the checksum of the original "
-            f"(stored {reader.samples_crc:08x}, computed {crc:08x})"
-        )
-    return _as_image(samples, header)
+    if region is not None or jobs > 1:
+        return _decode_strips(stream, region, jobs, **how)
+    return RowReader(stream, **how).read()
 
 
-def preview_from(
-    stream: container.Readable,
-    *,
-    model: str | None = None,
-    device: str = "auto",
-    threads: int | None = None,
-    backend: str | None = None,
-    max_pixels: int = MAX_PIXELS,
-    progress: Progress | None = None,
+def decode_picture(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Picture:
+    """Restore all of the image in a ``.pxc`` file, or a stream: samples, palette and metadata.
+
+    Raises:
+        FormatError: as :func:`decode`, like all that follow.
+        ModelError: likewise.
+        BackendError: likewise.
+    """
+    reader = RowReader(io.BytesIO(data) if isinstance(data, bytes) else data, **how)
+    samples = reader.read()
+    samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
+    height, width = samples.shape[:2]
+    return Picture(samples.reshape(height, width, -1), reader.header.bit_depth, reader.chunks)
+
+
+def decode_image(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Image.Image:
+    """The same as a Pillow image, with the mode, palette and metadata of the original.
+
+    Raises:
+        UnsupportedImageError: Pillow has no such images: several channels of 16 bits.
+        FormatError: as :func:`decode`, like all that follow.
+        ModelError: likewise.
+        BackendError: likewise.
+    """
+    return to_pillow(decode_picture(data, **how))
+
+
+def _decode_strips(
+    stream: container.Readable, region: Region | None, jobs: int, **how: Unpack[Decoding]
 ) -> Samples:
+    """Decode those strips that are needed; independent ones side by side."""
+    reader = container.Reader(stream)
+    header, chunks = reader.header, _chunks(reader)
+    check_claim(header, how.get("max_pixels", MAX_PIXELS))
+    left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
+    first, end = top // header.strip_rows, -(-(top + height) // header.strip_rows)
+    begin = first if independent(header) else 0
+
+    compute = Compute.of(how)
+    worker = StripWorker(header, how.get("model"), compute)
+    with compute.running():
+        decoder = worker.decoder()
+        strips = islice(_strips(reader, decoder.parts), begin, end)
+        tasks = [
+            StripTask(parts, header.strip_height(index))
+            for index, parts in enumerate(strips, begin)
+        ]
+        if region is None:
+            collections.deque(reader, maxlen=0)  # to the end mark
+        count = pixel_counter(
+            how.get("progress"), sum(task.height for task in tasks) * header.width
+        )
+        if jobs > 1 and independent(header):
+            rows = list(decode_strips(worker, tasks, jobs, count))
+        else:
+            rows = [decoder.decode(task.parts, task.height, count) for task in tasks]
+
+    samples = np.concatenate(rows[first - begin :])
+    if region is None:
+        check_crc(crc_of(samples), reader.samples_crc)
+    skipped = top - first * header.strip_rows
+    found = samples[skipped : skipped + height, left : left + width]
+    return array_of(np.ascontiguousarray(found), header, chunks)
+
+
+def _inside(region: Region, header: container.Header) -> Region:
+    left, top, width, height = region
+    if min(left, top) < 0 or min(width, height) < 1:
+        raise ValueError(f"region {region}: left and top are 0 or more, width and height 1 or more")
+    if left + width > header.width or top + height > header.height:
+        raise ValueError(
+            f"region {region} is not inside the image of {header.width} x {header.height} pixels"
+        )
+    return region
+
+
+def _chunks(reader: container.Reader) -> tuple[Chunk, ...]:
+    header = reader.header
+    return metadata.unpack(reader.metadata, header.channels, header.bit_depth)
+
+
+def _strips(reader: container.Reader, parts: int) -> Iterator[list[bytes]]:
+    """The parts of each strip, as soon as they are there.
+
+    Raises:
+        FormatError: a strip has not so many ``parts``, or as :class:`container.Reader` raises.
+    """
+    found: list[bytes] = []
+    for payload, last in reader:
+        found.append(payload)
+        check_parts(len(found), parts, last)
+        if last:
+            yield found
+            found = []
+
+
+def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples:
     """The small image that a file of a multi-scale model begins with.
 
     Nothing after the first part of the last strip is read, so a file may be cut off there; of an
@@ -249,23 +304,22 @@ def preview_from(
     """
     reader = container.Reader(stream)
     header = reader.header
-    _check_claim(header, max_pixels)
-    network = _network_of(header, model)
+    check_claim(header, how.get("max_pixels", MAX_PIXELS))
     strips: list[Samples] = []
-    with cpu_threads(threads):
-        engine = make_engine(network, backend, device)
-        check_fits(header, engine)
-        step = engine.coarsest_step
-        if step == 1:
-            raise UnsupportedImageError(
-                f"no preview: {zoo.find(header.model_id) or model} is no multi-scale model"
-            )
-        count = pixel_counter(progress, -(-header.height // step) * -(-header.width // step))
-        decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
+    compute = Compute.of(how)
+    with compute.running():
+        engines = engines_of(header, how.get("model"), compute)
+        step = step_of(engines)
+        if step == 1 or len(header.components) > 1:
+            raise UnsupportedImageError("no preview: the file was written by no multi-scale model")
+        count = pixel_counter(
+            how.get("progress"), -(-header.height // step) * -(-header.width // step)
+        )
+        decoder = ImageDecoder(header, engines)
         for payload in islice(_first_parts(reader), header.strips):
             strip = decoder.decode([payload], header.strip_height(len(strips)), count)
             strips.append(strip[::step, ::step])
-    return _as_image(np.concatenate(strips), header)
+    return array_of(np.concatenate(strips), header, _chunks(reader))
 
 
 def _first_parts(reader: container.Reader) -> Iterator[bytes]:
@@ -277,52 +331,6 @@ def _first_parts(reader: container.Reader) -> Iterator[bytes]:
         begins = last
 
 
-def _strips(reader: container.Reader, parts: int) -> Iterator[list[bytes]]:
-    """The parts of each strip.
-
-    Raises:
-        FormatError: a strip has not so many ``parts``, or as :class:`container.Reader` raises.
-    """
-    found: list[bytes] = []
-    for payload, last in reader:
-        found.append(payload)
-        if last != (len(found) == parts):
-            raise FormatError(
-                f"damaged: a strip of {len(found)}{'' if last else ' or more'} parts; "
-                f"those of its model have {parts}"
-            )
-        if last:
-            yield found
-            found = []
-
-
-def check_fits(header: container.Header, engine: Engine) -> None:
-    """Refuse a file whose header does not suit the model that it names.
-
-    Raises:
-        FormatError: it does not.
-    """
-    if engine.program.bit_depth != header.bit_depth:
-        raise FormatError(f"the header says {header.bit_depth}-bit samples, the model not")
-    step = engine.coarsest_step
-    if header.tile % step or header.strip_rows % step:
-        raise FormatError(
-            f"strips of {header.strip_rows} rows, or tiles of {header.tile}, "
-            f"do not suit the model, whose steps are of {step}"
-        )
-
-
-def _check_claim(header: container.Header, max_pixels: int) -> None:
-    pixels = header.height * header.width
-    if pixels > max_pixels:
-        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
-
-
-def _as_image(samples: Samples, header: container.Header) -> Samples:
-    samples = samples.view(np.bool_) if header.bit_depth == 1 else samples
-    return samples[..., 0] if header.channels == 1 else samples
-
-
 @dataclass(frozen=True)
 class FileInfo:
     """What a ``.pxc`` file says of itself.
@@ -330,14 +338,19 @@ class FileInfo:
     Attributes:
         width: columns.
         height: rows.
-        channels: 1 (gray) or 3 (RGB).
+        channels: 1 (gray, or indices of a palette), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha).
         bit_depth: bits of a sample.
+        restart: whether strips are independent.
         strip_rows: rows of a strip.
         tile: side of the tiles that strips are cut into, 0 where they are not.
         strips: bytes of each strip's payload, all parts together.
-        preview_bytes: those of the parts but the last of all strips; 0 where each has but one.
-        model_name: the model that wrote it; None when it is not installed.
+        preview_bytes: those of the parts but the last of all strips, which make a preview; 0 where
+            the file has none.
+        model_name: the model that wrote the colours, ``standard`` where none did; None when it is
+            not installed.
         model_id: its identity, hexadecimal.
+        alpha_model_name: the same for alpha, where it is coded by itself; else None.
+        metadata: types and bytes of the chunks of metadata, in order.
         samples_crc: CRC-32 of the samples.
         file_bytes: size of the file.
     """
@@ -346,12 +359,15 @@ class FileInfo:
     height: int
     channels: int
     bit_depth: int
+    restart: bool
     strip_rows: int
     tile: int
     strips: tuple[int, ...]
     preview_bytes: int
     model_name: str | None
     model_id: str
+    alpha_model_name: str | None
+    metadata: tuple[tuple[str, int], ...]
     samples_crc: int
     file_bytes: int
 
@@ -371,20 +387,28 @@ def inspect(stream: container.Readable) -> FileInfo:
     reader = container.Reader(counting)
     parts = [(len(payload), last) for payload, last in reader]
     header = reader.header
+    has_preview = len(header.components) == 1
     return FileInfo(
         width=header.width,
         height=header.height,
         channels=header.channels,
         bit_depth=header.bit_depth,
+        restart=header.restart,
         strip_rows=header.strip_rows,
         tile=header.tile,
         strips=_strip_sizes(parts),
-        preview_bytes=sum(size for size, last in parts if not last),
-        model_name=zoo.find(header.model_id),
+        preview_bytes=sum(size for size, last in parts if not last) if has_preview else 0,
+        model_name=_name(header.model_id),
         model_id=header.model_id.hex(),
+        alpha_model_name=None if header.alpha_id is None else _name(header.alpha_id),
+        metadata=tuple((chunk.type.decode(), len(chunk.data)) for chunk in _chunks(reader)),
         samples_crc=reader.samples_crc,
         file_bytes=counting.count,
     )
+
+
+def _name(model_id: bytes) -> str | None:
+    return STANDARD_NAME if model_id == container.STANDARD else zoo.find(model_id)
 
 
 def _strip_sizes(parts: list[tuple[int, bool]]) -> tuple[int, ...]:
@@ -392,23 +416,6 @@ def _strip_sizes(parts: list[tuple[int, bool]]) -> tuple[int, ...]:
     sums = np.cumsum([0, *(size for size, _ in parts)])
     ends = [0, *(index for index, (_, last) in enumerate(parts, 1) if last)]
     return tuple(np.diff(sums[ends]).tolist())
-
-
-def strip_unit(engine: Engine, tile: int) -> int:
-    """Strips have a multiple of so many rows: tiles, and pixels of all scales, are whole in them.
-
-    ``tile``: 0, or a multiple of the coarsest step.
-    """
-    return tile or engine.coarsest_step
-
-
-def default_strip_rows(height: int, width: int, unit: int = 1, bit_depth: int = 8) -> int:
-    """Rows of a strip of about :data:`STRIP_PIXELS`: few strips, and bounded memory.
-
-    A multiple of ``unit``.
-    """
-    most = min(STRIP_PIXELS * 8 // bit_depth // width, _STRIP_ROWS_MAX)
-    return min(-(-height // unit), max(1, most // unit)) * unit
 
 
 class _CountingReader:
@@ -421,97 +428,3 @@ class _CountingReader:
         data = self._stream.read(size)
         self.count += len(data)
         return data
-
-
-def make_engine(
-    network: IntegerNetwork, backend: str | None = None, device: str = "auto"
-) -> Engine:
-    """Make ``network`` ready to run; the last few are kept.
-
-    Raises:
-        BackendError: the back end or device cannot be used.
-        ModelError: sums of the network could overflow.
-    """
-    key = (network.sha256, backend or os.environ.get(ENVIRONMENT_VARIABLE), resolve_device(device))
-    if key not in _engines:
-        if len(_engines) >= _ENGINES_KEPT:
-            _engines.pop(next(iter(_engines)))
-        _engines[key] = Engine(network, backend, key[2])
-    return _engines[key]
-
-
-_ENGINES_KEPT = 8
-_engines: dict[tuple[str, str | None, str], Engine] = {}
-
-
-def _network_of(header: container.Header, model: str | None) -> IntegerNetwork:
-    """The network that wrote a file: ``model`` where one is given, else an installed one."""
-    name = model or zoo.find(header.model_id)
-    if name is None:
-        raise ModelError(
-            f"model {header.model_id.hex()} that wrote this file is not installed; "
-            f"installed are {', '.join(zoo.names())}"
-        )
-    network = zoo.load(name)
-    if network.model_id != header.model_id:
-        raise ModelError(
-            f"model {name} is {network.model_id.hex()}; "
-            f"the file was written by {header.model_id.hex()}"
-        )
-    return network
-
-
-def check_bit_depth(samples: Samples, bit_depth: int, model: str) -> None:
-    """Refuse an image for a ``model`` that codes samples of ``bit_depth``.
-
-    Raises:
-        UnsupportedImageError: its samples are of another.
-    """
-    if bit_depth_of(samples) != bit_depth:
-        raise UnsupportedImageError(
-            f"the image has {bit_depth_of(samples)}-bit samples; "
-            f"model {model} codes {bit_depth}-bit samples"
-        )
-
-
-def resolve_device(name: str) -> str:
-    """The torch device that ``auto``, ``cpu`` or ``cuda`` means here.
-
-    Raises:
-        BackendError: it is another, or CUDA is asked for and there is none.
-    """
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name not in {"cpu", "cuda"}:
-        raise BackendError(f"unknown device {name!r}; choose auto, cpu or cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BackendError("no CUDA device is available; use --device cpu")
-    return name
-
-
-@contextmanager
-def cpu_threads(count: int | None) -> Iterator[None]:
-    """Run with ``count`` CPU threads, then as before.
-
-    Threads that wait for work of microseconds spin. On a busy machine that costs a multiple of
-    what they save, so the default is one.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def pixel_counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    """Turn counts of newly finished pixels into calls of ``progress``."""
-    done = 0
-
-    def count(pixels: int) -> None:
-        nonlocal done
-        done += pixels
-        if progress is not None:
-            progress(done, total)
-
-    return count

@@ -2,19 +2,20 @@
 
 Layout, little-endian, written front to back without seeking (docs/FORMAT.md has every byte)::
 
-    stream = magic 8 | header 24 | crc 4 | strip ... | chunk 'E'
-    strip  = chunk 'P' ... | chunk 'S'
-    chunk  = tag 1 | length 4 | payload | crc 4
+    stream   = magic 8 | header 24 | alpha id 0 or 8 | crc 4 | metadata | strip ... | chunk 'E'
+    metadata = nothing | chunk 'M' | chunk 'Z'
+    strip    = chunk 'P' ... | chunk 'S'
+    chunk    = tag 1 | length 4 | payload | crc 4
 
 Every byte is covered by the magic or by a CRC-32, so that damage is found before anything is
 decoded from it. One strip costs 58 bytes besides its payload, each further strip 9.
 
-A strip has one part, chunk ``S``, or several, of which the first, ``P``, make a preview.
+A strip has one part, chunk ``S``, or several, those before the last ``P``.
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -33,7 +34,17 @@ WIDTH_MAX = 2**18  # a decoder holds some rows of activations, a kilobyte a colu
 _HEIGHT_MAX = 2**31 - 1
 
 _FLAG_RESTART = 0x01
+_FLAG_ALPHA = 0x02
+_FLAG_METADATA = 0x04
 
+STANDARD = bytes(8)
+"""Stands for a model's id where no model codes a component, but PNG or WebP."""
+
+METADATA_MOST = 2**26
+"""Bytes of metadata."""
+
+_METADATA = b"M"
+_DEFLATED = b"Z"
 _PART = b"P"
 _STRIP = b"S"
 _END = b"E"
@@ -70,13 +81,16 @@ class Header:
     Args:
         width: Columns of the image, 1 to 2**18.
         height: Rows of the image, 1 to 2**31 - 1.
-        channels: Samples a pixel, 1 (gray) or 3 (RGB).
-        bit_depth: Bits a sample, 1 or 8.
+        channels: Samples a pixel: 1 gray (or index of a palette), 2 gray and alpha, 3 RGB, 4 RGB
+            and alpha.
+        bit_depth: Bits a sample: 8 or 16, or of gray 1, 2 or 4.
         strip_rows: Rows a strip, 1 to 65535; the last strip holds what is left.
-        model_id: The first 8 bytes of the SHA-256 of the integer model.
+        model_id: The first 8 bytes of the SHA-256 of the integer model, or :data:`STANDARD`.
         restart: Whether each strip can be decoded without the strips before it.
         tile: Side of the square tiles that strips are cut into, each coded as an image of its
             own; it divides ``strip_rows``. 0: they are not cut.
+        alpha_id: The same as ``model_id`` for alpha, where it is a component of its own; None
+            where there is no alpha, or it is coded together with the colours.
 
     Raises:
         ValueError: A field is out of its range.
@@ -90,17 +104,31 @@ class Header:
     model_id: bytes
     restart: bool = False
     tile: int = 0
+    alpha_id: bytes | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot say."""
         _require("width", self.width, 1 <= self.width <= WIDTH_MAX, "1 to 2**18")
         _require("height", self.height, 1 <= self.height <= _HEIGHT_MAX, "1 to 2**31 - 1")
-        _require("channels", self.channels, self.channels in (1, 3), "1 (gray) or 3 (RGB)")
-        _require("bit_depth", self.bit_depth, self.bit_depth in (1, 8), "1 or 8")
+        _require("channels", self.channels, 1 <= self.channels <= 4, "1 to 4")
+        depths = (1, 2, 4, 8, 16) if self.channels == 1 else (8, 16)
+        allowed = " or ".join(map(str, depths))
+        _require("bit_depth", self.bit_depth, self.bit_depth in depths, allowed)
         _require("strip_rows", self.strip_rows, 1 <= self.strip_rows <= 65535, "1 to 65535")
         fits = 0 <= self.tile <= 65535 and (self.tile == 0 or self.strip_rows % self.tile == 0)
         _require("tile", self.tile, fits, "0, or a divisor of strip_rows")
         _require("model_id", self.model_id, len(self.model_id) == 8, "8 bytes long")
+        if self.alpha_id is not None:
+            _require("alpha_id", self.alpha_id, len(self.alpha_id) == 8, "8 bytes long")
+            _require("channels", self.channels, self.channels in (2, 4), "2 or 4, with an alpha_id")
+
+    @property
+    def components(self) -> tuple["Component", ...]:
+        """What the strips' samples are divided into, in the order of coding."""
+        if self.alpha_id is None:
+            return (Component(0, self.channels, self.model_id),)
+        colours = self.channels - 1
+        return Component(0, colours, self.model_id), Component(colours, 1, self.alpha_id)
 
     @property
     def strips(self) -> int:
@@ -121,6 +149,25 @@ class Header:
         return min(self.strip_rows, self.height - index * self.strip_rows)
 
 
+class Component(NamedTuple):
+    """Channels that are coded together.
+
+    Attributes:
+        first: the first of them.
+        channels: how many they are.
+        model_id: what codes them, or :data:`STANDARD`.
+    """
+
+    first: int
+    channels: int
+    model_id: bytes
+
+    @property
+    def slice(self) -> slice:
+        """Of all channels."""
+        return slice(self.first, self.first + self.channels)
+
+
 class Part(NamedTuple):
     """A part of a strip.
 
@@ -139,27 +186,34 @@ class Writer:
     Args:
         fh: Takes the bytes; it is neither sought, flushed nor closed.
         header: Written at once.
+        metadata: Likewise; at most :data:`METADATA_MOST` bytes.
 
     Attributes:
         header: The header given.
         bytes_written: Bytes written so far.
     """
 
-    def __init__(self, fh: Writable, header: Header) -> None:
-        """Write the magic and the header."""
+    def __init__(self, fh: Writable, header: Header, metadata: bytes = b"") -> None:
+        """Write the magic, the header and the metadata."""
+        size = len(metadata)
+        _require("bytes of metadata", size, size <= METADATA_MOST, f"up to {METADATA_MOST}")
         self.header = header
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
         self._closed = False
-        self._write_with_crc(MAGIC + _pack_fields(header))
+        self._write_with_crc(MAGIC + _pack_fields(header, bool(metadata)))
+        if metadata:
+            deflated = zlib.compress(metadata, 9)
+            smaller = len(deflated) < len(metadata)
+            self._write_chunk(*(_DEFLATED, deflated) if smaller else (_METADATA, metadata))
 
     def strip(self, *parts: bytes) -> None:
         """Write the next strip.
 
         Args:
             parts: Its range-coder words as bytes, one part or up to 8, the coarsest first; each at
-                most 16 bytes a sample of the strip + 64.
+                most 16 bytes a sample of the strip + 256.
 
         Raises:
             ValueError: All strips are written, a part is too long, or they are too many.
@@ -211,8 +265,68 @@ class Writer:
             data = data[taken:]
 
 
+class Start(NamedTuple):
+    """What a stream begins with."""
+
+    header: Header
+    metadata: bytes
+
+
+class End(NamedTuple):
+    """What a stream ends with.
+
+    Attributes:
+        samples_crc: CRC-32 of all samples, see :meth:`Writer.close`.
+    """
+
+    samples_crc: int
+
+
+Record = Start | Part | End
+Needs = Generator[None, None, bytes]
+"""Gives None whenever more bytes must come, and at last returns those it takes."""
+
+
+class Parser:
+    """Take a ``.pxc`` stream apart, whose bytes come in pieces of any size.
+
+    Attributes:
+        wanted: So many bytes more are needed, at least, before there is another record.
+    """
+
+    def __init__(self) -> None:
+        """Wait for the first bytes."""
+        self._source = _Source()
+        self._parsing = _parse(self._source)
+        self._failure: FormatError | None = None
+        self.wanted = len(MAGIC)
+
+    def records(self, data: bytes) -> Iterator[Record]:
+        """Give the records that are complete with ``data``: a Start, Parts, an End.
+
+        Args:
+            data: The next bytes; none of them is the end of the stream.
+
+        Raises:
+            FormatError: This is not a ``.pxc`` stream, or it is damaged or truncated, goes on after
+                its end, or needs a newer pixelcodec.
+        """
+        if self._failure is not None:
+            raise self._failure
+        self._source.feed(data)
+        try:
+            for record in self._parsing:
+                if record is None:
+                    self.wanted = self._source.wanted
+                    return
+                yield record
+        except FormatError as error:
+            self._failure = error
+            raise
+
+
 class Reader:
-    """Read one image from a ``.pxc`` stream, front to back.
+    """Read one image from a ``.pxc`` stream, front to back, no byte further than needed.
 
     Iterating gives the parts of each strip, in order, each verified against its CRC; it can
     be done once. The stream is whole only when the iteration has ended by itself.
@@ -222,18 +336,21 @@ class Reader:
 
     Attributes:
         header: The image header, read and verified at construction.
+        metadata: Likewise.
 
     Raises:
-        FormatError: At construction or while iterating: the stream is not a ``.pxc`` stream,
-            is damaged or truncated, goes on after its end, or needs a newer pixelcodec.
+        FormatError: At construction or while iterating, as :meth:`Parser.records` does.
     """
 
     def __init__(self, fh: Readable) -> None:
-        """Read and verify the magic and the header."""
-        self._source = _Source(fh)
-        self.header = _read_header(self._source)
+        """Read and verify magic, header and metadata."""
+        self._fh = fh
+        self._records = self._read()
+        start = next(self._records)
+        assert isinstance(start, Start)
+        self.header, self.metadata = start
         self._samples_crc: int | None = None
-        self._parts = self._read_strips()
+        self._parts = self._read_parts()
 
     def __iter__(self) -> Iterator[Part]:
         """Return the one iterator over the parts of the strips."""
@@ -250,83 +367,22 @@ class Reader:
             raise RuntimeError("samples_crc is known once all strips are read")
         return self._samples_crc
 
-    def _read_strips(self) -> Iterator[Part]:
-        index, parts = 0, 0
-        while (chunk := self._next_chunk(index)).tag != _END:
-            if chunk.tag in (_PART, _STRIP):
-                last = chunk.tag == _STRIP
-                self._check_strip(chunk, index, parts)
-                yield Part(self._payload(chunk), last)
-                index, parts = (index + 1, 0) if last else (index, parts + 1)
-            else:
-                self._skip(chunk)
-        self._finish(chunk, index)
+    def _read_parts(self) -> Iterator[Part]:
+        for record in self._records:
+            if isinstance(record, Part):
+                yield record
+            elif isinstance(record, End):
+                self._samples_crc = record.samples_crc
 
-    def _next_chunk(self, index: int) -> "_Chunk":
-        """Read the head of a chunk; ``index`` strips were read before it."""
-        offset = self._source.offset
-        expected = self._strip_name(index) if index < self.header.strips else "the end mark"
-        head = self._source.take(_CHUNK_HEAD.size, expected)
-        tag, length = _CHUNK_HEAD.unpack(head)
-        if not (tag.isascii() and tag.isalpha()):
-            raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
-        strip = self._strip_name(index)
-        names = {_STRIP: strip, _PART: f"a part of {strip}", _END: "the end mark"}
-        name = names.get(tag, f"chunk '{tag.decode()}'")
-        return _Chunk(tag, length, offset, name, zlib.crc32(head))
-
-    def _strip_name(self, index: int) -> str:
-        return f"strip {index + 1} of {self.header.strips}"
-
-    def _check_strip(self, chunk: "_Chunk", index: int, parts: int) -> None:
-        if parts + (chunk.tag == _PART) == _PARTS_MOST:
-            raise FormatError(
-                f"damaged at byte {chunk.offset}: a strip has at most {_PARTS_MOST} parts"
-            )
-        if index == self.header.strips:
-            raise FormatError(
-                f"extra strip at byte {chunk.offset}: the image has {self.header.strips} strips"
-            )
-        limit = _payload_limit(self.header, index)
-        if chunk.length > limit:
-            raise FormatError(
-                f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
-                f"it can have {limit}"
-            )
-
-    def _payload(self, chunk: "_Chunk") -> bytes:
-        return b"".join(self._verified_pieces(chunk))
-
-    def _skip(self, chunk: "_Chunk") -> None:
-        for _ in self._verified_pieces(chunk):
-            pass
-        # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
-        if chunk.tag.isupper():
-            raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
-
-    def _verified_pieces(self, chunk: "_Chunk") -> Iterator[bytes]:
-        """Give the payload in pieces, and end without an error only if its CRC is right."""
-        crc = chunk.head_crc
-        for piece in self._source.pieces(chunk.length, chunk.name):
-            crc = zlib.crc32(piece, crc)
-            yield piece
-        self._source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
-
-    def _finish(self, chunk: "_Chunk", index: int) -> None:
-        if chunk.length != _U32.size:
-            raise FormatError(
-                f"damaged at byte {chunk.offset}: the end mark claims {chunk.length} bytes, "
-                f"it has {_U32.size}"
-            )
-        (samples_crc,) = _U32.unpack(self._payload(chunk))
-        if index < self.header.strips:
-            raise FormatError(
-                f"missing strips: the end mark at byte {chunk.offset} comes after {index} of "
-                f"{self.header.strips} strips"
-            )
-        if self._source.read(1):
-            raise FormatError(f"bytes after the end mark, from byte {self._source.offset - 1} on")
-        self._samples_crc = samples_crc
+    def _read(self) -> Iterator[Record]:
+        parser = Parser()
+        ended = False
+        while not ended:
+            data = self._fh.read(min(parser.wanted, _PIECE))
+            if data is None:  # what a raw stream in non-blocking mode returns
+                raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+            ended = not data
+            yield from parser.records(data)
 
 
 @dataclass(frozen=True)
@@ -341,56 +397,186 @@ class _Chunk:
 
 
 class _Source:
-    """Count the bytes taken from a stream, and say where it ends too early."""
+    """Bytes as they come; counts those taken, and says where they end too early."""
 
-    def __init__(self, fh: Readable) -> None:
+    def __init__(self) -> None:
         self.offset = 0
-        self._fh = fh
+        self.wanted = 0
+        self._held = bytearray()
+        self._ended = False
 
-    def read(self, size: int) -> bytes:
-        """Return 1 to ``size`` bytes, or none at the end of the stream."""
-        data = self._fh.read(size)
-        if data is None:  # what a raw stream in non-blocking mode returns
-            raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes; none are the end."""
+        self._held += data
+        self._ended = not data
+
+    def some(self, most: int, enough: int = 1) -> Needs:
+        """Return ``enough`` to ``most`` bytes; fewer at the end of the stream only."""
+        while len(self._held) < enough and not self._ended:
+            self.wanted = enough - len(self._held)
+            yield
+        data = bytes(self._held[:most])
+        del self._held[:most]
         self.offset += len(data)
         return data
 
-    def pieces(self, count: int, what: str) -> Iterator[bytes]:
-        """Give exactly ``count`` bytes, which belong to ``what``, in pieces of bounded size."""
-        while count > 0:
-            piece = self.read(min(count, _PIECE))
-            if not piece:
-                raise FormatError(f"truncated at byte {self.offset}: {what} is missing or cut off")
-            count -= len(piece)
-            yield piece
-
-    def take(self, count: int, what: str) -> bytes:
+    def take(self, count: int, what: str) -> Needs:
         """Return exactly ``count`` bytes, which belong to ``what``."""
-        return b"".join(self.pieces(count, what))
+        data = yield from self.some(count, count)
+        if len(data) < count:
+            raise FormatError(f"truncated at byte {self.offset}: {what} is missing or cut off")
+        return data
 
-    def check_crc(self, crc: int, what: str) -> None:
+    def check_crc(self, crc: int, what: str) -> Generator[None, None, None]:
         """Compare ``crc``, computed over ``what``, with the stored one that comes next."""
-        (stored,) = _U32.unpack(self.take(_U32.size, what))
+        (stored,) = _U32.unpack((yield from self.take(_U32.size, what)))
         if stored != crc:
             raise FormatError(
                 f"damaged: CRC mismatch in {what} (stored {stored:08x}, computed {crc:08x})"
             )
 
 
-def _read_header(source: _Source) -> Header:
-    _read_magic(source)
-    fields = source.take(_FIELDS.size, "the header")
+def _parse(source: _Source) -> Generator[Record | None, None, None]:
+    """Give the records of a stream, and None whenever ``source`` must be fed."""
+    header, has_metadata = yield from _header(source)
+    metadata = b""
+    if has_metadata:
+        chunk = yield from _chunk_head(source, header, 0)
+        metadata = yield from _metadata(source, chunk)
+    yield Start(header, metadata)
+    index, parts = 0, 0
+    while (chunk := (yield from _chunk_head(source, header, index))).tag != _END:
+        if chunk.tag in (_PART, _STRIP):
+            last = chunk.tag == _STRIP
+            _check_strip(chunk, header, index, parts)
+            yield Part((yield from _payload(source, chunk)), last)
+            index, parts = (index + 1, 0) if last else (index, parts + 1)
+        else:
+            yield from _skip(source, chunk)
+    yield (yield from _end(source, chunk, header, index))
+
+
+def _chunk_head(source: _Source, header: Header, index: int) -> Generator[None, None, _Chunk]:
+    """Read the head of a chunk; ``index`` strips were read before it."""
+    strip = _strip_name(header, index)
+    offset = source.offset
+    expected = strip if index < header.strips else "the end mark"
+    head = yield from source.take(_CHUNK_HEAD.size, expected)
+    tag, length = _CHUNK_HEAD.unpack(head)
+    if not (tag.isascii() and tag.isalpha()):
+        raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
+    names = {
+        **dict.fromkeys((_METADATA, _DEFLATED), "the metadata"),
+        _STRIP: strip,
+        _PART: f"a part of {strip}",
+        _END: "the end mark",
+    }
+    name = names.get(tag, f"chunk '{tag.decode()}'")
+    return _Chunk(tag, length, offset, name, zlib.crc32(head))
+
+
+def _strip_name(header: Header, index: int) -> str:
+    return f"strip {index + 1} of {header.strips}"
+
+
+def _metadata(source: _Source, chunk: _Chunk) -> Needs:
+    if chunk.tag not in (_METADATA, _DEFLATED):
+        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} where metadata should be")
+    if chunk.length > METADATA_MOST:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
+            f"it can have {METADATA_MOST}"
+        )
+    payload = yield from _payload(source, chunk)
+    return payload if chunk.tag == _METADATA else _inflated(payload, chunk)
+
+
+def _inflated(payload: bytes, chunk: _Chunk) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        data = inflater.decompress(payload, METADATA_MOST)
+    except zlib.error as error:
+        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name}: {error}") from error
+    if not inflater.eof or inflater.unused_data:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: {chunk.name} does not end where it should"
+        )
+    return data
+
+
+def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
+    if parts + (chunk.tag == _PART) == _PARTS_MOST:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: a strip has at most {_PARTS_MOST} parts"
+        )
+    if index == header.strips:
+        raise FormatError(
+            f"extra strip at byte {chunk.offset}: the image has {header.strips} strips"
+        )
+    limit = _payload_limit(header, index)
+    if chunk.length > limit:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
+            f"it can have {limit}"
+        )
+
+
+def _payload(source: _Source, chunk: _Chunk) -> Needs:
+    payload = yield from source.take(chunk.length, chunk.name)
+    crc = zlib.crc32(payload, chunk.head_crc)
+    yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
+    return payload
+
+
+def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
+    """Go past a chunk that may be larger than memory."""
+    crc, left = chunk.head_crc, chunk.length
+    while left:
+        piece = yield from source.take(min(left, _PIECE), chunk.name)
+        crc = zlib.crc32(piece, crc)
+        left -= len(piece)
+    yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
+    # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
+    if chunk.tag in (_METADATA, _DEFLATED):
+        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} out of place")
+    if chunk.tag.isupper():
+        raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
+
+
+def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generator[None, None, End]:
+    if chunk.length != _U32.size:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: the end mark claims {chunk.length} bytes, "
+            f"it has {_U32.size}"
+        )
+    (samples_crc,) = _U32.unpack((yield from _payload(source, chunk)))
+    if index < header.strips:
+        raise FormatError(
+            f"missing strips: the end mark at byte {chunk.offset} comes after {index} of "
+            f"{header.strips} strips"
+        )
+    if (yield from source.some(1)):
+        raise FormatError(f"bytes after the end mark, from byte {source.offset - 1} on")
+    return End(samples_crc)
+
+
+def _header(source: _Source) -> Generator[None, None, tuple[Header, bool]]:
+    """Read magic and header: the header, and whether metadata follow."""
+    yield from _magic(source)
+    fields = yield from source.take(_FIELDS.size, "the header")
     # Before the CRC: another version may place it elsewhere.
     if fields[0] != VERSION:
         raise FormatError(f"format version {fields[0]} at byte {len(MAGIC)}: {_NEWER}")
-    source.check_crc(zlib.crc32(MAGIC + fields), f"the header at byte {len(MAGIC)}")
-    return _unpack_fields(fields)
+    alpha_id = b""
+    if fields[3] & _FLAG_ALPHA:
+        alpha_id = yield from source.take(8, "the header")
+    crc = zlib.crc32(MAGIC + fields + alpha_id)
+    yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
+    return _unpack_fields(fields, alpha_id or None), bool(fields[3] & _FLAG_METADATA)
 
 
-def _read_magic(source: _Source) -> None:
-    magic = b""
-    while len(magic) < len(MAGIC) and (piece := source.read(len(MAGIC) - len(magic))):
-        magic += piece
+def _magic(source: _Source) -> Generator[None, None, None]:
+    magic = yield from source.some(len(MAGIC), len(MAGIC))
     if magic == MAGIC:
         return
     if not magic:
@@ -405,29 +591,37 @@ def _read_magic(source: _Source) -> None:
     raise FormatError(f"not a .pxc stream: it starts with {magic!r}")
 
 
-def _pack_fields(header: Header) -> bytes:
-    return _FIELDS.pack(
+def _pack_fields(header: Header, has_metadata: bool) -> bytes:
+    flags = (
+        _FLAG_RESTART * header.restart
+        | _FLAG_ALPHA * (header.alpha_id is not None)
+        | _FLAG_METADATA * has_metadata
+    )
+    fields = _FIELDS.pack(
         VERSION,
         header.channels,
         header.bit_depth,
-        _FLAG_RESTART if header.restart else 0,
+        flags,
         header.width,
         header.height,
         header.strip_rows,
         header.tile,
         header.model_id,
     )
+    return fields + (header.alpha_id or b"")
 
 
-def _unpack_fields(fields: bytes) -> Header:
+def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
     _, channels, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(
         fields
     )
-    if flags & ~_FLAG_RESTART:
+    if flags & ~(_FLAG_RESTART | _FLAG_ALPHA | _FLAG_METADATA):
         raise FormatError(f"unknown flags 0x{flags:02x} at byte {len(MAGIC) + 3}: {_NEWER}")
     try:
         restart = bool(flags & _FLAG_RESTART)
-        return Header(width, height, channels, bit_depth, strip_rows, model_id, restart, tile)
+        return Header(
+            width, height, channels, bit_depth, strip_rows, model_id, restart, tile, alpha_id
+        )
     except ValueError as error:
         raise FormatError(f"the header at byte {len(MAGIC)} says {error}: {_NEWER}") from error
 
@@ -435,7 +629,7 @@ def _unpack_fields(fields: bytes) -> Header:
 def _payload_limit(header: Header, index: int) -> int:
     """Return the most bytes a strip can have: several times what the coder could ever write."""
     samples = header.width * header.strip_height(index) * header.channels
-    return min(16 * samples + 64, _U32_MAX)
+    return min(16 * samples + 256, _U32_MAX)
 
 
 def _require(name: str, value: object, holds: bool, allowed: str) -> None:

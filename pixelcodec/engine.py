@@ -243,6 +243,26 @@ class Scale:
         self._carry = carry
         return ordered
 
+    def coded_samples(self, pixels: Integers) -> Integers:
+        """The sample that each choice of a stack is about, in the order of coding.
+
+        Args:
+            pixels: int64 [images, rows, width], the number of each pixel.
+
+        Returns:
+            int64 [n], pixel * channels + channel.
+        """
+        own = self.of(pixels).copy()
+        if coarser := self.program.coarser:
+            own[:, :: coarser.step, :: coarser.step] = -1  # coded there
+        channel = np.repeat(np.arange(self._channels), len(coder.strides(self.program.bit_depth)))
+        count, rows, width = own.shape
+        positions = symbol_positions(count, rows, width, self.program.slope, len(channel))
+        ordered = np.empty(positions.size, np.int64)
+        ordered[positions] = own[..., None] * self._channels + channel
+        coded: Integers = ordered[ordered >= 0]
+        return coded
+
     def _band(self, canvas: Canvas, samples: Samples) -> coder.Floats:
         """Choices of the pixels in hand, uint8 [n, channels]: [n, symbols, 3]."""
         choices: list[coder.Floats] = []
@@ -301,6 +321,21 @@ class StripCoder:
             Scale(program, step, channels, engine.device, restart or tile > 0)
             for step, program in engine.scales
         ]
+
+    def coded_samples(self, rows: int) -> Iterator[Integers]:
+        """The sample that each choice of a strip is about, in the order of coding, part by part.
+
+        Args:
+            rows: height of the strip.
+
+        Yields:
+            int64 [n], indices into the samples [rows, width, channels], flattened.
+        """
+        pixels = np.arange(rows * self._width).reshape(rows, self._width)
+        for scale in self.scales:
+            yield np.concatenate(
+                [scale.coded_samples(pixels[stack.index]) for stack in self._stacks(rows)]
+            )
 
     def _stacks(self, rows: int) -> Iterator[Stack]:
         return stacks(rows, self._width, self._tile)

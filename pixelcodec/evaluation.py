@@ -1,10 +1,12 @@
 """How many bits a network says images hold, and how many their file takes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pixelcodec import api, coder
 from pixelcodec.engine import Engine, StripEncoder
@@ -13,6 +15,16 @@ from pixelcodec.models import zoo
 from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Samples
+from pixelcodec.plan import default_strip_rows
+from pixelcodec.runtime import Progress, cpu_threads
+
+Integers = npt.NDArray[Any]
+
+Image = npt.NDArray[Any]
+"""uint8 [height, width] or [height, width, channels], or bool [height, width]."""
+
+BitMap = npt.NDArray[np.float32]
+"""Bits of each sample: [height, width, channels]."""
 
 PAPER = {
     ("mnist", "pixelcnn-1"): 81.30,
@@ -56,11 +68,11 @@ class Evaluation:
 
 
 def evaluate(
-    image: api.Samples,
+    image: Image,
     model: str,
     engine: Engine,
     tile: int | None = None,
-    progress: api.Progress | None = None,
+    progress: Progress | None = None,
     threads: int | None = None,
 ) -> Evaluation:
     """Compare the bits of ``model`` (made ready as ``engine``) with those of a real file.
@@ -89,7 +101,7 @@ def evaluate(
     def count_again(done: int, _: int) -> None:
         tell(pixels + done, 2 * pixels)
 
-    with api.cpu_threads(threads):
+    with cpu_threads(threads):
         bits = model_bits(image, engine, tile, count)
     data = api.encode(image, model=model, threads=threads, tile=tile, progress=count_again)
     return Evaluation(image.size, bits, len(data))
@@ -130,7 +142,7 @@ def evaluate_data_set(
     images: Samples,
     model: str,
     engine: Engine,
-    progress: api.Progress | None = None,
+    progress: Progress | None = None,
     threads: int | None = None,
 ) -> DataSetEvaluation:
     """Compare the bits of ``model`` on small images with those of a file that holds all of them.
@@ -163,7 +175,7 @@ def evaluate_data_set(
     )
 
 
-def page_of(images: Samples, binary: bool) -> api.Samples:
+def page_of(images: Samples, binary: bool) -> Image:
     """All ``images``, as :func:`evaluate_data_set` takes them, as one that can be encoded."""
     page = mosaic_of(images)
     page = page[..., 0] if page.shape[2] == 1 else page
@@ -171,7 +183,7 @@ def page_of(images: Samples, binary: bool) -> api.Samples:
 
 
 def model_bits(
-    image: api.Samples,
+    image: Image,
     engine: Engine,
     tile: int | None = None,
     progress: Count = lambda pixels: None,
@@ -184,22 +196,71 @@ def model_bits(
         tile: side of the tiles that are coded independently; by default what the network needs.
         progress: told of finished pixels.
     """
+    return sum(float(bits.sum()) for _, _, bits in _parts(image, engine, tile, progress))
+
+
+def bit_map(
+    image: Image,
+    engine: Engine,
+    tile: int | None = None,
+    progress: Count = lambda pixels: None,
+    threads: int | None = None,
+) -> BitMap:
+    """Where the bits of ``image`` go: the information of each sample under the integer network.
+
+    The sum is that of :func:`model_bits`, which the arguments are those of.
+
+    Args:
+        image: as :func:`evaluate` takes it.
+        engine: the network.
+        tile: side of the tiles that are coded independently; by default what the network needs.
+        progress: told of finished pixels.
+        threads: as :func:`pixelcodec.encode` takes it.
+
+    Returns:
+        float32 [height, width, channels], bits, none negative.
+
+    Raises:
+        ModelError: the model does not code images of so many channels.
+    """
     height, width = image.shape[:2]
-    rows = image.reshape(height, width, -1).view(np.uint8)
+    found = np.zeros((height, width, image.size // (height * width)), np.float32)
+    with cpu_threads(threads):
+        for rows, samples, bits in _parts(image, engine, tile, progress):
+            strip = found[rows]
+            strip += np.bincount(samples, bits, strip.size).reshape(strip.shape)
+    return found
+
+
+def _parts(
+    image: Image, engine: Engine, tile: int | None, progress: Count
+) -> Iterator[tuple[slice, Integers, Integers]]:
+    """The choices of ``image``, part by part.
+
+    Yields:
+        Rows of the strip; for each choice the sample of the strip that it is about, int64 [n],
+        and its information in bits, float64 [n].
+    """
+    height, width = image.shape[:2]
+    samples = image.reshape(height, width, -1).view(np.uint8)
     program = engine.program
     side = program.tile if tile is None else tile
-    encoder = StripEncoder(engine, width, rows.shape[2], tile=side)
-    unit = api.strip_unit(engine, side)
-    strip_rows = api.default_strip_rows(height, width, unit, program.bit_depth)
-    bits = 0.0
+    encoder = StripEncoder(engine, width, samples.shape[2], tile=side)
+    unit = side or engine.coarsest_step
+    strip_rows = default_strip_rows(height, width, unit, program.bit_depth)
     for top in range(0, height, strip_rows):
-        for choices in encoder.choices(rows[top : top + strip_rows], progress):
+        rows = slice(top, min(top + strip_rows, height))
+        parts = zip(
+            encoder.coded_samples(rows.stop - top),
+            encoder.choices(samples[rows], progress),
+            strict=True,
+        )
+        for coded, choices in parts:
             frequencies = choices[:, 1].astype(np.float64) + 1
-            bits += float((coder.PRECISION - np.log2(frequencies)).sum())
-    return bits
+            yield rows, coded, coder.PRECISION - np.log2(frequencies)
 
 
-def held_out_bpsp(network: IntegerNetwork, stacks: Sequence[api.Samples]) -> float:
+def held_out_bpsp(network: IntegerNetwork, stacks: Sequence[Image]) -> float:
     """Bits a sample of ``stacks`` of images, uint8 [n, height, width, channels], each by itself."""
     engine = Engine(network)
     bits = sum(
@@ -209,7 +270,7 @@ def held_out_bpsp(network: IntegerNetwork, stacks: Sequence[api.Samples]) -> flo
     return bits / sum(stack.size for stack in stacks)
 
 
-def mosaic_of(images: api.Samples) -> api.Samples:
+def mosaic_of(images: Image) -> Image:
     """Images [n, height, width, channels] as one, without a gap: [rows, columns, channels].
 
     The mosaic is as wide as it can be and not wider than high, counted in images.

@@ -8,22 +8,29 @@ of what lies below.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelcodec import api, exact
+from pixelcodec import exact
+from pixelcodec.api import as_picture
 from pixelcodec.coder import FLOOR
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.images import as_samples
 from pixelcodec.models import zoo
 from pixelcodec.models.program import Distribution, Program
+from pixelcodec.pictures import Picture
+from pixelcodec.plan import check_bit_depth
+from pixelcodec.runtime import Progress, cpu_threads, make_engine, pixel_counter
 from pixelcodec.schedule import stacks
 
 Mask = npt.NDArray[np.bool_]
 Samples = npt.NDArray[np.uint8]
+Images = npt.NDArray[Any]
+"""uint8, or bool where samples are of one bit."""
+
 Floats = npt.NDArray[np.float64]
 Given = npt.NDArray[np.int16]
 """Samples that are given, and :data:`DRAWN`, of an image or of many."""
@@ -52,8 +59,8 @@ def sample(
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
-    progress: api.Progress | None = None,
-) -> api.Samples:
+    progress: Progress | None = None,
+) -> Images:
     """Draw images from a model.
 
     Args:
@@ -79,8 +86,8 @@ def sample(
         BackendError: the back end or device cannot be used.
         ValueError: another argument is out of its range.
     """
-    with api.cpu_threads(threads):
-        engine = api.make_engine(zoo.load(model), backend, device)
+    with cpu_threads(threads):
+        engine = make_engine(zoo.load(model), backend, device)
         height, width = size or default_size(engine.program)
         if min(count, height, width) < 1:
             raise ValueError(f"{count} images of {width} x {height} pixels: all must be 1 or more")
@@ -90,7 +97,7 @@ def sample(
 
 
 def complete(
-    image: api.Samples | Image.Image,
+    image: Images | Picture | Image.Image,
     mask: Mask,
     model: str,
     count: int = 1,
@@ -100,8 +107,8 @@ def complete(
     device: str = "auto",
     threads: int | None = None,
     backend: str | None = None,
-    progress: api.Progress | None = None,
-) -> api.Samples:
+    progress: Progress | None = None,
+) -> Images:
     """Draw part of an image anew.
 
     Args:
@@ -126,17 +133,20 @@ def complete(
         BackendError: as :func:`sample`.
         ValueError: as :func:`sample`.
     """
-    samples = as_samples(image)
-    if mask.shape != samples.shape[:2] or mask.dtype != np.bool_:
+    picture = as_picture(image)
+    if picture.is_palette:
+        raise UnsupportedImageError("a palette image: models draw colours, not indices")
+    shape = picture.samples.shape[:2]
+    if mask.shape != shape or mask.dtype != np.bool_:
         raise UnsupportedImageError(
-            f"a mask of {mask.dtype} {mask.shape}; the image needs bool {samples.shape[:2]}"
+            f"a mask of {mask.dtype} {mask.shape}; the image needs bool {shape}"
         )
     if count < 1:
         raise ValueError(f"{count} images: there must be 1 or more")
-    with api.cpu_threads(threads):
-        engine = api.make_engine(zoo.load(model), backend, device)
-        api.check_bit_depth(samples, engine.program.bit_depth, model)
-        given = samples.reshape(*mask.shape, -1).astype(np.int16)
+    with cpu_threads(threads):
+        engine = make_engine(zoo.load(model), backend, device)
+        check_bit_depth(picture.bit_depth, engine.program.bit_depth, model)
+        given = picture.samples.astype(np.int16)
         given[mask] = DRAWN
         return fill(engine, given, count, temperature, seed, progress)
 
@@ -167,14 +177,14 @@ def half(name: str, height: int, width: int) -> Mask:
     return mask
 
 
-def with_hole(image: api.Samples, mask: Mask) -> Samples:
+def with_hole(image: Images, mask: Mask) -> Samples:
     """A copy of ``image`` to be looked at, gray where ``mask`` says: uint8, the same shape."""
     shown = as_bytes(image).copy()
     shown[mask] = GRAY
     return shown
 
 
-def grid(images: api.Samples, columns: int) -> Samples:
+def grid(images: Images, columns: int) -> Samples:
     """All images in one, to be looked at: row by row, with gray between them.
 
     Args:
@@ -196,7 +206,7 @@ def grid(images: api.Samples, columns: int) -> Samples:
     return page
 
 
-def as_bytes(images: api.Samples) -> Samples:
+def as_bytes(images: Images) -> Samples:
     """Samples of one bit as 0 and 255; others as they are."""
     return images.astype(np.uint8) * 255 if images.dtype == np.bool_ else images
 
@@ -207,8 +217,8 @@ def fill(
     count: int = 1,
     temperature: float = 1.0,
     seed: int = 0,
-    progress: api.Progress | None = None,
-) -> api.Samples:
+    progress: Progress | None = None,
+) -> Images:
     """Draw the samples that ``given`` [height, width, channels] lacks.
 
     Args:
@@ -230,7 +240,7 @@ def fill(
         raise ValueError(f"a temperature of {temperature}; it must be 0 or more, and finite")
     program, (height, width, channels) = engine.program, given.shape
     coder = StripCoder(engine, width, channels, restart=True)
-    finished = api.pixel_counter(progress, count * height * width)
+    finished = pixel_counter(progress, count * height * width)
     together = max(1, STACK_PIXELS // (height * width))
     drawn = np.empty((count, *given.shape), np.uint8)
     with exact.undisturbed(engine.device):
@@ -248,7 +258,7 @@ def fill(
                     choose = _Choice(program.bit_depth, temperature, own, dice_of_own)
                     scale.walk(scale.of(found), choose, finished)
                 part[where] = found.reshape(part[where].shape)
-    images: api.Samples = drawn.view(np.bool_) if program.bit_depth == 1 else drawn
+    images: Images = drawn.view(np.bool_) if program.bit_depth == 1 else drawn
     return images[..., 0] if channels == 1 else images
 
 

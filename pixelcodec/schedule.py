@@ -76,12 +76,15 @@ def symbol_positions(images: int, rows: int, width: int, slope: int, symbols: in
         images: count of the stack.
         rows: height of each.
         width: of each.
-        slope: of the waves, 1 or more.
+        slope: of the waves; 0: pixel by pixel.
         symbols: count for each pixel.
 
     Returns:
         int64 [images, rows, width, symbols], a permutation of ``0..size-1``.
     """
+    if slope == 0:  # as if all were one row, whose waves are its pixels
+        row = symbol_positions(images, 1, rows * width, 1, symbols)
+        return row.reshape(images, rows, width, symbols)
     y, x = np.arange(rows)[:, None], np.arange(width)[None, :]
     time = x + slope * y
     times = np.arange(width + slope * (rows - 1))

@@ -4,27 +4,43 @@ It is a witness, not a tool: it shares no line of code with the package, knows n
 constriction, and works in Python integers and NumPy's int64, one pixel after the other. What it
 decodes to the same samples as the codec does, the page describes well enough. It is slow: images
 should have a thousand pixels at most. Its parts stand in the order of the page; an architecture is
-one class.
+one class. It reads strips of PNG itself, those of WebP with Pillow.
 """
 
 import hashlib
+import io
 import json
 import struct
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
-__all__ = ["Decoder", "Header", "Network", "RangeDecoder", "decode", "read_stream"]
+__all__ = [
+    "Decoder",
+    "Header",
+    "MetadataChunk",
+    "Network",
+    "RangeDecoder",
+    "Stream",
+    "decode",
+    "png_chunks",
+    "read_chunks",
+    "read_png",
+    "read_stream",
+]
 
 Vector = npt.NDArray[np.int64]
+Samples = npt.NDArray[Any]
+"""uint8 or uint16."""
 Place = tuple[int, int]
 """Column and row of a pixel."""
 
@@ -36,7 +52,7 @@ MAGIC = b"\x89PXC\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Header:
-    """What the first 36 bytes of a stream say."""
+    """What the first 36 or 44 bytes of a stream say."""
 
     colour: int
     bit_depth: int
@@ -46,6 +62,28 @@ class Header:
     strip_rows: int
     tile: int
     model_id: bytes
+    alpha_id: bytes | None
+    has_metadata: bool
+
+    @property
+    def size(self) -> int:
+        """The bytes of the header."""
+        return 36 if self.alpha_id is None else 44
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's code for the samples, as they go into the CRC."""
+        return "<u2" if self.bit_depth == 16 else "<u1"
+
+    @property
+    def components(self) -> list["Header"]:
+        """Of each component a header, that of an image of its own."""
+        if self.alpha_id is None:
+            return [self]
+        return [
+            replace(self, colour=self.colour - 1, alpha_id=None),
+            replace(self, colour=1, model_id=self.alpha_id, alpha_id=None),
+        ]
 
     @property
     def strips(self) -> list[range]:
@@ -62,39 +100,117 @@ def read_header(data: bytes) -> Header:
         raise ValueError("not a .pxc stream")
     if data[8] != 1:
         raise ValueError(f"version {data[8]}")
-    fields, crc = data[:32], data[32:36]
-    if struct.pack("<I", zlib.crc32(fields)) != crc:
+    has_alpha_id = bool(data[11] & 2)
+    end = 40 if has_alpha_id else 32
+    if data[end : end + 4] != struct.pack("<I", zlib.crc32(data[:end])):
         raise ValueError("CRC of the header")
     colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
-        "<BBBIIHH8s", fields[9:]
+        "<BBBIIHH8s", data[9:32]
     )
-    if colour not in (1, 3) or depth not in (1, 8) or flags not in (0, 1):
-        raise ValueError(f"colour {colour}, bit depth {depth}, flags {flags}")
+    if flags >= 8 or (has_alpha_id and colour not in (2, 4)):
+        raise ValueError(f"flags {flags}, colour {colour}")
+    if colour not in (1, 2, 3, 4) or depth not in ((1, 2, 4, 8, 16) if colour == 1 else (8, 16)):
+        raise ValueError(f"colour {colour}, bit depth {depth}")
     if not (1 <= width <= 2**18 and 1 <= height < 2**31 and strip_rows >= 1):
         raise ValueError(f"width {width}, height {height}, strip rows {strip_rows}")
     if tile and strip_rows % tile:
         raise ValueError(f"tile {tile} in strips of {strip_rows} rows")
-    return Header(colour, depth, flags == 1, width, height, strip_rows, tile, model_id)
+    return Header(
+        *(colour, depth, bool(flags & 1), width, height, strip_rows, tile, model_id),
+        alpha_id=data[32:40] if has_alpha_id else None,
+        has_metadata=bool(flags & 4),
+    )
 
 
-def read_stream(data: bytes) -> tuple[Header, list[list[bytes]], int]:
-    """Return the header of the stream ``data``, its strips' parts and the CRC-32 of its samples."""
+class MetadataChunk(NamedTuple):
+    """A chunk of PNG; ``after`` tells that it stood after the pixels."""
+
+    type: bytes
+    data: bytes
+    after: bool
+
+
+def read_metadata(tag: bytes, payload: bytes, header: Header) -> list[MetadataChunk]:
+    """Return the metadata in a chunk ``M`` or ``Z`` after the ``header``."""
+    if tag not in (b"M", b"Z"):
+        raise ValueError("no metadata after the header")
+    if len(payload) > 2**26:
+        raise ValueError("metadata that are too long")
+    if tag == b"Z":
+        inflating = zlib.decompressobj()
+        payload = inflating.decompress(payload, 2**26 + 1)
+        if not inflating.eof or inflating.unused_data or len(payload) > 2**26:
+            raise ValueError("metadata whose zlib stream ends elsewhere")
+    found: list[MetadataChunk] = []
+    place, after = 0, False
+    while place < len(payload):
+        n, kind = struct.unpack_from("<I4s", payload, place)
+        data = payload[place + 8 : place + 8 + n]
+        place += 8 + n
+        if len(data) < n or kind in (b"IHDR", b"IEND") or not kind.isalpha():
+            raise ValueError(f"a chunk {kind!r} of {n} bytes in the metadata")
+        if kind != b"IDAT":
+            found.append(MetadataChunk(kind, data, after))
+        elif n or after:
+            raise ValueError("pixels in the metadata")
+        else:
+            after = True
+    critical = [chunk for chunk in found if chunk.type[:1].isupper()]
+    if critical and not (len(critical) == 1 and fits(critical[0], header)):
+        raise ValueError("metadata with a palette that does not fit, or with something unknown")
+    return found
+
+
+def fits(palette: MetadataChunk, header: Header) -> bool:
+    """Tell whether a critical chunk is a palette that the image may have."""
+    return (
+        palette.type == b"PLTE"
+        and not palette.after
+        and len(palette.data) in range(3, 769, 3)
+        and header.colour != 2
+        and (header.colour, header.bit_depth) != (1, 16)
+    )
+
+
+class Stream(NamedTuple):
+    """All that a stream has, with the samples as they are coded."""
+
+    header: Header
+    metadata: list[MetadataChunk]
+    strips: list[list[bytes]]
+    """Of each strip its parts."""
+    samples_crc: int
+
+
+def read_chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:
+    """Tag and payload of each chunk of ``data``, from ``place`` on, and of the end mark."""
+    tag = b""
+    while tag != b"E":
+        tag, length = struct.unpack_from("<cI", data, place)
+        end = place + 5 + length
+        (crc,) = struct.unpack_from("<I", data, end)
+        if zlib.crc32(data[place:end]) != crc or not tag.isalpha():
+            raise ValueError(f"CRC of the chunk at byte {place}")
+        yield tag, data[place + 5 : end]
+        place = end + 4
+    if place != len(data):
+        raise ValueError("bytes after the end mark")
+
+
+def read_stream(data: bytes) -> Stream:
+    """Return what the stream ``data`` has."""
     header = read_header(data)
+    chunks = read_chunks(data, header.size)
+    metadata = read_metadata(*next(chunks), header) if header.has_metadata else []
     strips: list[list[bytes]] = []
     parts: list[bytes] = []
-    place = 36
-    while True:
-        tag, length = struct.unpack_from("<cI", data, place)
-        payload = data[place + 5 : place + 5 + length]
-        (crc,) = struct.unpack_from("<I", data, place + 5 + length)
-        if zlib.crc32(data[place : place + 5 + length]) != crc or not tag.isalpha():
-            raise ValueError(f"CRC of the chunk at byte {place}")
-        place += 9 + length
+    samples_crc = 0
+    for tag, payload in chunks:
         if tag in (b"P", b"S"):
             if len(strips) == len(header.strips):
                 raise ValueError("more strips than the image has")
             samples = header.width * len(header.strips[len(strips)]) * header.colour
-            if length > 16 * samples + 64:
+            if len(payload) > 16 * samples + 256:
                 raise ValueError("a strip that is too long")
             parts.append(payload)
             if len(parts) > (7 if tag == b"P" else 8):
@@ -103,17 +219,119 @@ def read_stream(data: bytes) -> tuple[Header, list[list[bytes]], int]:
                 strips.append(parts)
                 parts = []
         elif tag == b"E":
-            break
+            if len(payload) != 4:
+                raise ValueError("end mark of another length")
+            (samples_crc,) = struct.unpack("<I", payload)
         elif tag.isupper():
             raise ValueError(f"critical chunk {tag!r}")
     if len(strips) < len(header.strips):
         raise ValueError("fewer strips than the image has")
-    if length != 4:
-        raise ValueError("end mark of another length")
-    if place != len(data):
-        raise ValueError("bytes after the end mark")
-    (samples_crc,) = struct.unpack("<I", payload)
-    return header, strips, samples_crc
+    return Stream(header, metadata, strips, samples_crc)
+
+
+# Standard strips
+
+
+class StandardDecoder:
+    """A component that no model codes, so far."""
+
+    parts = 1
+    """Of each strip."""
+
+    def __init__(self, header: Header) -> None:
+        """Start with no strip decoded."""
+        self.header = header
+        self.strips: list[Samples] = []
+
+    def strip(self, rows: range, parts: list[bytes]) -> None:
+        """Decode the strip of ``rows``, which comes next."""
+        if len(parts) != 1:
+            raise ValueError("other parts than one standard strip")
+        (payload,) = parts
+        read = {b"\x89PNG": read_png, b"RIFF": read_webp}.get(payload[:4])
+        if read is None:
+            raise ValueError("a standard strip of no known format")
+        samples, bit_depth = read(payload, self.header.colour)
+        if samples.shape[:2] != (len(rows), self.header.width):
+            raise ValueError("a standard strip of another size")
+        if bit_depth != self.header.bit_depth:
+            raise ValueError("a standard strip of another bit depth")
+        self.strips.append(samples)
+
+    def image(self) -> Samples:
+        """Return all samples, [height, width, colour]."""
+        return np.concatenate(self.strips)
+
+
+def read_webp(data: bytes, colour: int) -> tuple[Samples, int]:
+    """Return the samples, [height, width, ``colour``], and the bit depth of a WebP file."""
+    if data[12:16] != b"VP8L":
+        raise ValueError("a WebP with losses, or one that moves")
+    with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+        if image.mode not in {3: ("RGB",), 4: ("RGB", "RGBA")}.get(colour, ()):
+            raise ValueError("a WebP of another kind of pixels")
+        return np.array(image.convert("RGB" if colour == 3 else "RGBA")), 8
+
+
+PNG_COLOURS = {0: 1, 4: 2, 2: 3, 6: 4}
+"""Of each colour type of PNG without a palette: samples a pixel."""
+
+
+def read_png(data: bytes, colour: int) -> tuple[Samples, int]:
+    """Return the samples, [height, width, ``colour``], and the bit depth of a PNG file."""
+    chunks = list(png_chunks(data))
+    if chunks[0][0] != b"IHDR":
+        raise ValueError("a PNG without a beginning")
+    width, height, bit_depth, kind, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
+    if rest != [0, 0, 0] or PNG_COLOURS.get(kind) != colour:
+        raise ValueError("a PNG of another kind of pixels")
+    filtered = zlib.decompress(b"".join(chunk for name, chunk in chunks if name == b"IDAT"))
+    pitch = -(-width * colour * bit_depth // 8)
+    if len(filtered) != height * (1 + pitch):
+        raise ValueError("a PNG of other rows")
+    step = max(1, colour * bit_depth // 8)
+    rows = [bytes(pitch)]
+    for place in range(0, len(filtered), 1 + pitch):
+        row = filtered[place + 1 : place + 1 + pitch]
+        rows.append(unfiltered(filtered[place], row, rows[-1], step))
+    packed = np.frombuffer(b"".join(rows[1:]), np.uint8).reshape(height, pitch)
+    if bit_depth == 16:
+        samples: Samples = packed.view(">u2").astype(np.uint16)
+    else:
+        bits = np.unpackbits(packed, axis=1).reshape(height, -1, bit_depth)
+        powers = 2 ** np.arange(bit_depth)[::-1]
+        samples = (bits @ powers).astype(np.uint8)[:, : width * colour]
+    return samples.reshape(height, width, colour), bit_depth
+
+
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and data of each chunk of the PNG file ``data``."""
+    if data[:8] != b"\x89PNG\r\n\x1a\n":
+        raise ValueError("not a PNG")
+    place, kind = 8, b""
+    while kind != b"IEND":
+        (length,) = struct.unpack_from(">I", data, place)
+        (crc,) = struct.unpack_from(">I", data, place + 8 + length)
+        content = data[place + 4 : place + 8 + length]
+        if zlib.crc32(content) != crc:
+            raise ValueError("CRC of a chunk of a PNG")
+        place += 12 + length
+        kind = content[:4]
+        yield kind, content[4:]
+
+
+def unfiltered(how: int, row: bytes, above: bytes, step: int) -> bytes:
+    """Return the ``row`` of a PNG as it was before the filter ``how``."""
+    found = bytearray(row)
+    for i, b in enumerate(above):
+        a, c = (found[i - step], above[i - step]) if i >= step else (0, 0)
+        found[i] = (found[i] + (0, a, b, (a + b) // 2, paeth(a, b, c))[how]) % 256
+    return bytes(found)
+
+
+def paeth(a: int, b: int, c: int) -> int:
+    """Return which of ``a``, ``b`` and ``c`` is closest to a + b - c, the first if several are."""
+    return min((a, b, c), key=lambda each: abs(a + b - c - each))
 
 
 # The model file
@@ -315,8 +533,8 @@ class WavefrontPixelCNN(Architecture):
 
     def __init__(self, network: Network, header: Header, width: int) -> None:
         """Begin an image with no pixel known."""
-        if header.bit_depth != 8:
-            raise ValueError("a bit depth of which the model codes no images")
+        if header.colour not in (1, 3) or header.bit_depth != 8:
+            raise ValueError("a colour or bit depth of which the model codes no images")
         self.layer, self.config = network.layer, network.config
         self.width, self.colour = width, header.colour
         self.companding = network.table("companding", 1024)
@@ -859,7 +1077,7 @@ class Scale:
 
 
 class Decoder:
-    """The image so far."""
+    """A component that a model codes, so far."""
 
     def __init__(self, header: Header, network: Network) -> None:
         """Start with no pixel decoded."""
@@ -870,11 +1088,12 @@ class Decoder:
             raise ValueError("strip rows or tile that the model does not have")
         self.header = header
         self.scales = [Scale(header, *scale) for scale in scales]
+        self.parts = len(scales)
         self.samples: dict[Place, list[int]] = {}
 
     def strip(self, rows: range, parts: list[bytes]) -> None:
         """Decode the strip of ``rows``, which comes next."""
-        if len(parts) != len(self.scales):
+        if len(parts) != self.parts:
             raise ValueError("other parts than the model has scales")
         for scale, payload in zip(self.scales, parts, strict=True):
             coder = RangeDecoder(payload)
@@ -908,28 +1127,45 @@ class Decoder:
         for _, place, pixel in pixels:
             self.samples[place] = pixel.samples
 
+    def image(self) -> Samples:
+        """Return all samples, [height, width, colour]."""
+        rows, columns = range(self.header.height), range(self.header.width)
+        return np.array([[self.samples[x, y] for x in columns] for y in rows])
 
-def decode(data: bytes, model_file: bytes | Path) -> npt.NDArray[np.uint8]:
-    """Return the samples of the stream ``data``, which the model in ``model_file`` wrote.
 
-    They have the shape (height, width) if the image is gray, (height, width, 3) if it is coloured.
-    Whatever is not as the page says ends in a ``ValueError`` or a ``struct.error``.
+# The whole
+
+
+def component_decoder(header: Header, networks: list[Network]) -> Decoder | StandardDecoder:
+    """Return a decoder of the component of that ``header``, which one of ``networks`` wrote."""
+    if header.model_id == bytes(8):
+        return StandardDecoder(header)
+    for network in networks:
+        if network.sha256[:8] == header.model_id:
+            return Decoder(header, network)
+    raise ValueError("another model wrote this stream")
+
+
+def decode(data: bytes, *model_files: bytes | Path) -> Samples:
+    """Return the samples of the stream ``data``, which the models in ``model_files`` wrote.
+
+    They have the shape [height, width] if the colour is 1, else [height, width, colour], and are
+    uint16 if they have 16 bits, else uint8. Whatever is not as the page says ends in a
+    ``ValueError``, a ``struct.error`` or a ``zlib.error``, or in an ``OSError`` of Pillow.
     """
-    header, strips, samples_crc = read_stream(data)
-    network = Network(model_file if isinstance(model_file, bytes) else model_file.read_bytes())
-    if network.sha256[:8] != header.model_id:
-        raise ValueError("another model wrote this stream")
-    decoder = Decoder(header, network)
+    header, _, strips, samples_crc = read_stream(data)
+    networks = [
+        Network(file if isinstance(file, bytes) else file.read_bytes()) for file in model_files
+    ]
+    decoders = [component_decoder(component, networks) for component in header.components]
     for rows, parts in zip(header.strips, strips, strict=True):
-        decoder.strip(rows, parts)
-    samples = bytes(
-        decoder.samples[x, y][c]
-        for y in range(header.height)
-        for x in range(header.width)
-        for c in range(header.colour)
-    )
-    if zlib.crc32(samples) != samples_crc:
+        if len(parts) != sum(decoder.parts for decoder in decoders):
+            raise ValueError("other parts than the model has scales")
+        left = iter(parts)
+        for decoder in decoders:
+            decoder.strip(rows, [next(left) for _ in range(decoder.parts)])
+    image = np.concatenate([decoder.image() for decoder in decoders], axis=2)
+    image = image.astype(header.dtype)
+    if zlib.crc32(image.tobytes()) != samples_crc:
         raise ValueError("CRC of the samples")
-    shape = (header.height, header.width, header.colour)
-    image = np.frombuffer(samples, dtype=np.uint8).reshape(shape)
-    return image if header.colour == 3 else image[:, :, 0]
+    return image[:, :, 0] if header.colour == 1 else image

@@ -219,7 +219,7 @@ def test_eval_names_a_bad_file_and_shows_the_others(model: Path, photo: Path) ->
 
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
-    assert first.startswith("pixelcodec: bad.png: damaged or truncated image: ")
+    assert first.startswith("pixelcodec: bad.png: truncated PNG: ")
     assert second.startswith("pixelcodec: missing.png: ")
     assert [facts["file"] for facts in json.loads(result.stdout)] == ["photo.png"]
 

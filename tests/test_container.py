@@ -15,7 +15,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pixelcodec.container import MAGIC, Header, Part, Readable, Reader, Writer
+from pixelcodec.container import (
+    MAGIC,
+    METADATA_MOST,
+    Component,
+    End,
+    Header,
+    Parser,
+    Part,
+    Readable,
+    Reader,
+    Record,
+    Start,
+    Writer,
+)
 from pixelcodec.errors import FormatError
 
 # The example of docs/FORMAT.md: gray, 2 columns, 3 rows in strips of 2 rows and 1 row.
@@ -24,11 +37,17 @@ PAYLOADS = [bytes.fromhex("10111213"), bytes.fromhex("2021222324252627")]
 SAMPLES_CRC = zlib.crc32(bytes([1, 2, 3, 4, 5, 6]))
 
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
+GOLDEN = Path(__file__).parent / "golden" / "alpha-dot.pxc"
 
 
-def write(header: Header, payloads: Sequence[bytes], samples_crc: int = SAMPLES_CRC) -> bytes:
+def write(
+    header: Header,
+    payloads: Sequence[bytes],
+    samples_crc: int = SAMPLES_CRC,
+    metadata: bytes = b"",
+) -> bytes:
     buffer = io.BytesIO()
-    writer = Writer(buffer, header)
+    writer = Writer(buffer, header, metadata)
     for payload in payloads:
         writer.strip(payload)
     writer.close(samples_crc)
@@ -93,17 +112,28 @@ class Dribble(io.RawIOBase):
         return min(len(data), self._most)
 
 
+ids = st.binary(min_size=8, max_size=8)
+depths = st.sampled_from([8, 16])
 headers = st.builds(
-    lambda strips, **fields: Header(**strips, **fields),
+    lambda strips, kind, **fields: Header(**strips, **kind, **fields),
     strips=st.one_of(
         st.fixed_dictionaries({"strip_rows": st.integers(1, 65535)}),
         st.builds(tiled, st.integers(1, 65535), st.integers(1, 40)),
     ),
     width=st.integers(1, 2**18),
     height=st.integers(1, 40),
-    channels=st.sampled_from([1, 3]),
-    bit_depth=st.sampled_from([1, 8]),
-    model_id=st.binary(min_size=8, max_size=8),
+    kind=st.one_of(
+        st.fixed_dictionaries({"channels": st.just(1), "bit_depth": st.sampled_from([1, 2, 4])}),
+        st.fixed_dictionaries({"channels": st.sampled_from([1, 3]), "bit_depth": depths}),
+        st.fixed_dictionaries(
+            {
+                "channels": st.sampled_from([2, 4]),
+                "bit_depth": depths,
+                "alpha_id": st.none() | ids,
+            }
+        ),
+    ),
+    model_id=ids,
     restart=st.booleans(),
 )
 
@@ -153,6 +183,53 @@ class TestRoundTrip:
         buffer.seek(0)
         assert list(Reader(buffer)) == expected
 
+    @settings(deadline=None)
+    @given(streams(), st.binary(min_size=1, max_size=9), st.integers(0, 99))
+    def test_metadata_come_first(
+        self, stream: tuple[Header, list[bytes], int], seed: bytes, times: int
+    ) -> None:
+        metadata = seed * (times + 1)
+        data = write(*stream, metadata)
+        assert len(data) <= len(write(*stream)) + 9 + len(metadata)
+        reader = Reader(io.BytesIO(data))
+        assert reader.metadata == metadata
+        assert [payload for payload, _ in reader] == stream[1]
+
+    def test_long_metadata_are_deflated(self) -> None:
+        metadata = bytes(METADATA_MOST)
+        data = write(HEADER, PAYLOADS, metadata=metadata)
+        assert len(data) < METADATA_MOST / 900
+        assert Reader(io.BytesIO(data)).metadata == metadata
+
+    @settings(deadline=None)
+    @given(streams(), st.binary(max_size=99), st.integers(1, 50))
+    def test_pieces_of_any_size_give_the_same_records(
+        self, stream: tuple[Header, list[bytes], int], metadata: bytes, size: int
+    ) -> None:
+        header, payloads, samples_crc = stream
+        data = write(*stream, metadata)
+        parser = Parser()
+        found: list[Record] = []
+        for begin in range(0, len(data), size):
+            found += parser.records(data[begin : begin + size])
+        found += parser.records(b"")
+        parts = [Part(payload, last=True) for payload in payloads]
+        assert found == [Start(header, metadata), *parts, End(samples_crc)]
+
+    def test_a_record_is_given_with_its_last_byte(self) -> None:
+        parser = Parser()
+        found = [len(list(parser.records(bytes([byte])))) for byte in EXAMPLE]
+        ends = [index for index, count in enumerate(found, 1) if count]
+        assert ends == [36, 49, 66]
+        assert list(parser.records(b"")) == [End(SAMPLES_CRC)]
+
+    def test_a_reader_takes_no_byte_before_it_is_needed(self) -> None:
+        stream = io.BytesIO(write(HEADER, PAYLOADS, metadata=b"of 17 bytes, 26 in all"[:17]))
+        reader = Reader(stream)
+        assert stream.tell() == 36 + 9 + 17
+        next(iter(reader))
+        assert stream.tell() == 36 + 9 + 17 + 13
+
     def test_through_a_pipe(self) -> None:
         source, sink = os.pipe()
         with os.fdopen(source, "rb", buffering=0) as reading:
@@ -183,20 +260,24 @@ class TestRoundTrip:
     @given(headers)
     def test_fields_stand_where_the_format_page_says(self, header: Header) -> None:
         data = started(header)
-        assert (data[9], data[10], data[11]) == (header.channels, header.bit_depth, header.restart)
+        flags = header.restart + 2 * (header.alpha_id is not None)
+        assert (data[9], data[10], data[11]) == (header.channels, header.bit_depth, flags)
+        assert data[32:-4] == (header.alpha_id or b"")
         assert struct.unpack_from("<2I2H8s", data, 12) == (
             *(header.width, header.height, header.strip_rows, header.tile),
             header.model_id,
         )
 
-    def test_the_example_of_the_format_page(self) -> None:
+    def test_the_examples_of_the_format_page(self) -> None:
         page = FORMAT_PAGE.read_text(encoding="utf-8")
         lines = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} )+)", page, re.MULTILINE)
-        documented = b""
+        documented: list[bytes] = []
         for offset, digits in lines:
-            assert int(offset, 16) == len(documented)
-            documented += bytes.fromhex(digits)
-        assert documented == EXAMPLE
+            if int(offset, 16) == 0:
+                documented.append(b"")
+            assert int(offset, 16) == len(documented[-1])
+            documented[-1] += bytes.fromhex(digits)
+        assert documented == [EXAMPLE, GOLDEN.read_bytes()]
 
 
 class TestHeader:
@@ -206,6 +287,18 @@ class TestHeader:
         assert sum(heights) == header.height
         assert set(heights[:-1]) <= {header.strip_rows}
         assert 1 <= heights[-1] <= header.strip_rows
+
+    @given(headers)
+    def test_components_are_all_channels(self, header: Header) -> None:
+        components = header.components
+        channels = [first + n for first, count, _ in components for n in range(count)]
+        assert channels == list(range(header.channels))
+        assert [each.model_id for each in components] == [
+            each for each in (header.model_id, header.alpha_id) if each is not None
+        ]
+        assert len(components) == 1 or components[1] == Component(
+            header.channels - 1, 1, components[1].model_id
+        )
 
     @pytest.mark.parametrize("index", [-1, 2])
     def test_there_are_no_other_strips(self, index: int) -> None:
@@ -219,11 +312,11 @@ class TestHeader:
             ("width", 2**18 + 1),
             ("height", 0),
             ("height", 2**31),
-            ("channels", 2),
-            ("channels", 4),
+            ("channels", 0),
+            ("channels", 5),
             ("bit_depth", 0),
-            ("bit_depth", 2),
-            ("bit_depth", 16),
+            ("bit_depth", 3),
+            ("bit_depth", 32),
             ("strip_rows", 0),
             ("strip_rows", 65536),
             ("tile", -1),
@@ -231,11 +324,18 @@ class TestHeader:
             ("tile", 4),
             ("tile", 65536),
             ("model_id", bytes(7)),
+            ("alpha_id", bytes(8)),
         ],
     )
     def test_fields_out_of_range_are_refused(self, field: str, value: Any) -> None:
         with pytest.raises(ValueError, match=field):
             replace(HEADER, **{field: value})
+
+    @pytest.mark.parametrize("channels", [2, 3, 4])
+    @pytest.mark.parametrize("depth", [1, 2, 4])
+    def test_fewer_than_8_bits_are_for_gray_alone(self, channels: int, depth: int) -> None:
+        with pytest.raises(ValueError, match=f"bit_depth {depth}, allowed: 8 or 16"):
+            replace(HEADER, channels=channels, bit_depth=depth)
 
     @given(strip_rows=st.integers(1, 65535), tile=st.integers(1, 65535))
     def test_a_tile_divides_the_rows_of_a_strip(self, strip_rows: int, tile: int) -> None:
@@ -310,13 +410,53 @@ class TestDamage:
                 id="header CRC",
             ),
             pytest.param(
-                head_with(11, 2), "^unknown flags 0x02 at byte 11: a newer pixelcodec", id="flags"
+                head_with(11, 9), "^unknown flags 0x09 at byte 11: a newer pixelcodec", id="flags"
             ),
             pytest.param(
-                head_with(9, 4), "^the header at byte 8 says channels 4.*newer", id="channels"
+                head_with(9, 5), "^the header at byte 8 says channels 5.*newer", id="channels"
             ),
             pytest.param(
-                head_with(10, 16), "^the header at byte 8 says bit_depth 16.*newer", id="bit depth"
+                head_with(10, 12), "^the header at byte 8 says bit_depth 12.*newer", id="bit depth"
+            ),
+            pytest.param(
+                with_crc(head_with(11, 2)[:-4] + bytes(8)),
+                "^the header at byte 8 says channels 1, allowed: 2 or 4, with an alpha_id.*newer",
+                id="alpha of a gray image",
+            ),
+            pytest.param(
+                head_with(11, 4) + STRIPS[0],
+                "^damaged at byte 36: strip 1 of 2 where metadata should be",
+                id="no metadata",
+            ),
+            pytest.param(
+                head_with(11, 4) + chunk(b"M", b"", METADATA_MOST + 1),
+                f"^damaged at byte 36: the metadata claims {METADATA_MOST + 1} bytes",
+                id="too much metadata",
+            ),
+            pytest.param(
+                head_with(11, 4) + chunk(b"Z", b"of no kind"),
+                "^damaged at byte 36: the metadata: .*header check",
+                id="metadata not deflated",
+            ),
+            pytest.param(
+                head_with(11, 4) + chunk(b"Z", zlib.compress(bytes(METADATA_MOST + 1))),
+                "^damaged at byte 36: the metadata does not end where it should",
+                id="metadata that explode",
+            ),
+            pytest.param(
+                head_with(11, 4) + chunk(b"Z", zlib.compress(b"some") + b"more"),
+                "^damaged at byte 36: the metadata does not end where it should",
+                id="metadata with a tail",
+            ),
+            pytest.param(
+                head_with(11, 4) + chunk(b"Z", zlib.compress(b"some")[:-1]),
+                "^damaged at byte 36: the metadata does not end where it should",
+                id="metadata cut off",
+            ),
+            pytest.param(
+                HEAD + chunk(b"M", b"late"),
+                "^damaged at byte 36: the metadata out of place",
+                id="metadata in the wrong place",
             ),
             pytest.param(
                 head_with(14, 5), "^the header at byte 8 says width 327682.*newer", id="width"
@@ -343,8 +483,8 @@ class TestDamage:
                 id="critical",
             ),
             pytest.param(
-                HEAD + chunk(b"S", bytes(129)),
-                "^damaged at byte 36: strip 1 of 2 claims 129 bytes, it can have 128",
+                HEAD + chunk(b"S", bytes(321)),
+                "^damaged at byte 36: strip 1 of 2 claims 321 bytes, it can have 320",
                 id="implausible strip",
             ),
             pytest.param(
@@ -414,7 +554,7 @@ class TestMisuse:
     @pytest.mark.parametrize(
         ("strips", "act", "message"),
         [
-            (0, lambda writer: writer.strip(bytes(129)), "strip of 129 bytes; .* can have 128"),
+            (0, lambda writer: writer.strip(bytes(321)), "strip of 321 bytes; .* can have 320"),
             (2, lambda writer: writer.strip(b""), "all 2 strips are written"),
             (1, lambda writer: writer.strip(), "0 parts; a strip has 1 to 8"),
             (1, lambda writer: writer.strip(*9 * [b""]), "9 parts; a strip has 1 to 8"),

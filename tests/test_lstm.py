@@ -403,7 +403,7 @@ def test_any_size_comes_back(
 
 @EACH_ARCHITECTURE
 @pytest.mark.parametrize(("backend", "device"), PLACES)
-@pytest.mark.parametrize(("channels", "bit_depth", "tile"), [(1, 8, 0), (3, 1, 4)])
+@pytest.mark.parametrize(("channels", "bit_depth", "tile"), [(1, 1, 0), (3, 8, 4)])
 def test_every_place_writes_and_reads_the_same_bytes(
     architecture: str, backend: str, device: str, tile: int, channels: int, bit_depth: int
 ) -> None:

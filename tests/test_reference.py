@@ -1,28 +1,37 @@
 """An independent decoder, written from docs/FORMAT.md alone, restores what the codec writes."""
 
+import io
 import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
+from math import lcm
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import pixelcodec
 import reference_decoder as reference
-from coding import Samples, encode, randomised
+from coding import Samples, encode, ignore, randomised
+from pixelcodec import container
 from pixelcodec.engine import Engine
+from pixelcodec.errors import FormatError
 from pixelcodec.exact import Arithmetic
 from pixelcodec.models import lstm
 from pixelcodec.models.architectures import make_config, make_float_network
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.zoo import save_network
+from pixelcodec.pictures import Chunk, Picture
+from pixelcodec.stream import crc_of
+from pixelcodec.strips import Engines, ImageDecoder, ImageEncoder
 
 
 def random_network(architecture: str, gain: float, **config: int) -> IntegerNetwork:
@@ -79,8 +88,8 @@ def make_paper(
         f"{prefix}bilevel": lambda: make(
             2.0, channels=1, bit_depth=1, hidden=5, layers=2, head=3, skip=True
         ),
-        f"{prefix}rgb-bits": lambda: make(
-            2.0, channels=3, bit_depth=1, hidden=4, layers=1, head=3, residual=False
+        f"{prefix}rgb-plain": lambda: make(
+            2.0, channels=3, hidden=4, layers=1, head=3, residual=False
         ),
     }
 
@@ -108,9 +117,9 @@ FEW_KINDS = [
     ("wild", 3),
     ("rgb", 3),
     ("bilevel", 1),
-    ("row-rgb-bits", 3),
-    ("diagonal-rgb-bits", 3),
-    ("scales-rgb-bits", 3),
+    ("row-rgb-plain", 3),
+    ("diagonal-rgb-plain", 3),
+    ("scales-rgb-plain", 3),
     ("scales-bilevel-of-4", 1),
 ]
 
@@ -421,3 +430,400 @@ def test_strips_and_tiles_that_cut_pixels_of_the_coarsest_scale_are_refused(
     changed = head + zlib.crc32(head).to_bytes(4, "little") + data[36:]
     with pytest.raises(ValueError, match="strip rows or tile that the model does not have"):
         reference.decode(changed, model.path)
+
+
+# Images of all kinds ------------------------------------------------------------------------------
+
+COLOURS_AND_DEPTHS = [
+    *((1, bit_depth) for bit_depth in (1, 2, 4, 8, 16)),
+    *((channels, bit_depth) for channels in (2, 3, 4) for bit_depth in (8, 16)),
+]
+
+
+@st.composite
+def pictures(draw: st.DrawFn, channels: int, bit_depth: int, largest: int = 9) -> Picture:
+    """Noise, or few levels, or all alike, maybe opaque, with any metadata."""
+    height, width = draw(st.integers(1, largest)), draw(st.integers(1, largest))
+    top = (1 << bit_depth) - 1
+    levels = draw(st.sampled_from([range(1), range(0, top + 1, top), range(top + 1)]))
+    random = np.random.default_rng(draw(st.integers(0, 99)))
+    samples = random.choice(np.array(levels), (height, width, channels))
+    samples = samples.astype(np.uint16 if bit_depth == 16 else np.uint8)
+    if draw(st.booleans()):
+        samples[:, :, -1] = top
+    chunks = draw(metadata())
+    if channels != 2 and (channels, bit_depth) != (1, 16) and draw(st.booleans()):
+        chunks = (Chunk(b"PLTE", bytes(3 * draw(st.integers(1, 256)))), *chunks)
+    return Picture(samples, bit_depth, chunks)
+
+
+@st.composite
+def metadata(draw: st.DrawFn) -> tuple[Chunk, ...]:
+    """Some chunks before the pixels, some after."""
+    types = st.sampled_from([b"tRNS", b"iCCP", b"tEXt", b"prVt"])
+    data = st.binary(max_size=5) | st.integers(0, 999).map(bytes)
+    found = st.lists(st.tuples(types, data), max_size=2)
+    before, after = draw(found), draw(found)
+    return *(Chunk(*each) for each in before), *(Chunk(*each, after=True) for each in after)
+
+
+@st.composite
+def strips(draw: st.DrawFn, step: int = 1) -> dict[str, Any]:
+    """Any strips, for models of such a ``step``."""
+    tile = step * draw(st.integers(0, 4))
+    strip_rows = draw(st.integers(1, 9)) * (tile or step)
+    return {"strip_rows": strip_rows, "tile": tile, "restart": draw(st.booleans())}
+
+
+def check_picture(data: bytes, picture: Picture, *files: Path) -> None:
+    """Assert that the reference decoder restores ``picture``."""
+    samples = picture.samples if picture.channels > 1 else picture.samples[:, :, 0]
+    np.testing.assert_array_equal(reference.decode(data, *files), samples, strict=True)
+    found = [Chunk(*chunk) for chunk in reference.read_stream(data).metadata]
+    assert tuple(found) == picture.chunks
+
+
+@pytest.mark.parametrize(("channels", "bit_depth"), COLOURS_AND_DEPTHS)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_pictures_without_a_model(channels: int, bit_depth: int, data: st.DataObject) -> None:
+    picture = data.draw(pictures(channels, bit_depth))
+    stream = pixelcodec.encode(picture, model="standard", **data.draw(strips()))
+    check_picture(stream, picture)
+    assert pixelcodec.decode_picture(stream) == picture
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "bit_depth"),
+    [
+        *(("flat", channels, 8) for channels in (1, 2, 3, 4)),
+        ("gray", 2, 8),
+        ("row-rgb", 4, 8),
+        ("scales-gray", 2, 8),
+        ("scales-rgb", 4, 8),
+        ("scales-bilevel", 1, 1),
+    ],
+)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_pictures_with_a_model_of_the_colours(
+    coded: dict[str, Coded], name: str, channels: int, bit_depth: int, data: st.DataObject
+) -> None:
+    model = coded[name]
+    picture = data.draw(pictures(channels, bit_depth, largest=6))
+    how = data.draw(strips(model.step))
+    stream = pixelcodec.encode(picture, model=str(model.path), **how)
+    check_picture(stream, picture, model.path)
+    assert pixelcodec.decode_picture(stream, model=str(model.path)) == picture
+
+
+@pytest.mark.parametrize(
+    ("colours", "alpha", "channels"),
+    [
+        ("flat", "flat", 2),
+        ("flat", "gray", 4),
+        ("scales-rgb", "row-gray", 4),
+        ("diagonal-gray", "scales-gray", 2),
+        ("scales-rgb-of-4", "scales-gray", 4),
+        (None, "scales-gray", 4),
+        (None, None, 2),
+    ],
+)
+@settings(max_examples=5, deadline=None)
+@given(data=st.data())
+def test_two_components_by_any_models(
+    coded: dict[str, Coded],
+    colours: str | None,
+    alpha: str | None,
+    channels: int,
+    data: st.DataObject,
+) -> None:
+    models = [coded[name] if name else None for name in (colours, alpha)]
+    ids = [model.network.model_id if model else container.STANDARD for model in models]
+    engines = {model.network.model_id: model.engine for model in models if model}
+    picture = data.draw(pictures(channels, 8, largest=6))
+    header = container.Header(
+        *(picture.width, picture.height, channels, 8),
+        model_id=ids[0],
+        alpha_id=ids[1],
+        **data.draw(strips(lcm(*(model.step for model in models if model)))),
+    )
+    stream = written_by_components(header, picture.samples, engines)
+    files = [model.path for model in models if model]
+    np.testing.assert_array_equal(reference.decode(stream, *files), picture.samples)
+    np.testing.assert_array_equal(read_by_components(stream, engines), picture.samples)
+
+
+def written_by_components(header: container.Header, samples: Samples, engines: Engines) -> bytes:
+    """The stream of an image whose components any ``engines`` code."""
+    stream = io.BytesIO()
+    writer, encoder = container.Writer(stream, header), ImageEncoder(header, engines)
+    for top in range(0, header.height, header.strip_rows):
+        writer.strip(*encoder.encode(samples[top : top + header.strip_rows], ignore))
+    writer.close(crc_of(samples))
+    return stream.getvalue()
+
+
+def read_by_components(data: bytes, engines: Engines) -> Samples:
+    """The image in such a stream."""
+    reader = container.Reader(io.BytesIO(data))
+    decoder = ImageDecoder(reader.header, engines)
+    parts = [part.payload for part in reader]
+    found = [
+        decoder.decode(parts[first : first + decoder.parts], reader.header.strip_height(i), ignore)
+        for i, first in enumerate(range(0, len(parts), decoder.parts))
+    ]
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_all_filters_of_png_are_met(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = set()
+    unfiltered = reference.unfiltered
+
+    def spy(how: int, row: bytes, above: bytes, step: int) -> bytes:
+        met.add(how)
+        return unfiltered(how, row, above, step)
+
+    monkeypatch.setattr(reference, "unfiltered", spy)
+    slopes = np.cumsum(noise((40, 30)) % 4, 1) + np.cumsum(noise((40, 1)) % 32, 0)
+    samples: Samples = np.where(np.arange(40)[:, None] % 5 == 1, noise((40, 30)), slopes).astype(
+        dtype
+    )
+    samples *= np.iinfo(dtype).max // 255
+    check_picture(pixelcodec.encode(samples, model="standard"), Picture.from_array(samples))
+    assert met == {0, 1, 2, 3, 4}
+
+
+# What both decoders refuse, and what they do not --------------------------------------------------
+
+RGBA = noise((5, 7, 4))
+RGB, GRAY_ALPHA, GRAY = RGBA[:, :, :3], RGBA[:, :, :2], RGBA[:, :, :1]
+DOT = RGBA[:1, :1, :1]
+OPAQUE = RGBA.copy()
+OPAQUE[:, :, 3] = 255
+GRAY_AS_RGB = np.repeat(GRAY, 3, 2)
+SIXTEEN_BITS = GRAY.astype(np.uint16)
+
+
+def stream_of(
+    samples: Samples,
+    *strip: bytes,
+    metadata: bytes = b"",
+    bit_depth: int = 8,
+    colour: int | None = None,
+    flags: int | None = None,
+    ids: bytes = bytes(8),
+) -> bytes:
+    """A stream of one strip, with all its CRCs right, whatever it holds.
+
+    ``metadata``: all chunks that stand before the strip.
+    """
+    height, width, channels = samples.shape
+    flags = 4 * bool(metadata) if flags is None else flags
+    fields = struct.pack("<4B", 1, channels if colour is None else colour, bit_depth, flags)
+    head = reference.MAGIC + fields + struct.pack("<2I2H", width, height, height, 0) + ids
+    *before, last = strip
+    return b"".join(
+        [
+            head + zlib.crc32(head).to_bytes(4, "little"),
+            metadata,
+            *(chunk(b"P", part) for part in before),
+            chunk(b"S", last),
+            chunk(b"E", crc_of(samples).to_bytes(4, "little")),
+        ]
+    )
+
+
+def file_of(samples: Samples, format: str, **options: Any) -> bytes:
+    """An image file as Pillow writes it."""
+    buffer = io.BytesIO()
+    Image.fromarray(samples.squeeze(2) if samples.shape[2] == 1 else samples).save(
+        buffer, format, **options
+    )
+    return buffer.getvalue()
+
+
+def png(samples: Samples, **options: Any) -> bytes:
+    return file_of(samples, "PNG", **options)
+
+
+def webp(samples: Samples, **options: Any) -> bytes:
+    return file_of(samples, "WEBP", **{"lossless": True, "exact": True, **options})
+
+
+def palette_png(indices: Samples) -> bytes:
+    image = Image.fromarray(indices.squeeze(2)).convert("L")
+    image.putpalette(bytes(768))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def interlaced(data: bytes) -> bytes:
+    """A PNG of one pixel, whose rows are the same if it is interlaced."""
+    changed = data[12:28] + b"\1"
+    return data[:12] + changed + zlib.crc32(changed).to_bytes(4, "big") + data[33:]
+
+
+def record(kind: bytes, data: bytes = b"") -> bytes:
+    """A chunk of metadata."""
+    return struct.pack("<I4s", len(data), kind) + data
+
+
+def raw(*records: bytes) -> bytes:
+    return chunk(b"M", b"".join(records))
+
+
+TEXT, PIXELS, PALETTE = record(b"tEXt", b"a\0b"), record(b"IDAT"), record(b"PLTE", bytes(6))
+PNG_OF_RGB, PNG_OF_GRAY = png(RGB), png(GRAY)
+LOSSY = webp(RGB, lossless=False)
+LONG = bytes(2**26 - len(record(b"prVt")))
+
+
+@pytest.mark.parametrize(
+    ("samples", "strip", "how"),
+    [
+        pytest.param(GRAY, [PNG_OF_GRAY], {}, id="gray"),
+        pytest.param(GRAY_ALPHA, [png(GRAY_ALPHA)], {}, id="gray with alpha"),
+        pytest.param(RGB, [png(RGB)], {}, id="RGB"),
+        pytest.param(RGBA, [png(RGBA)], {}, id="RGBA"),
+        pytest.param(RGB, [webp(RGB)], {}, id="WebP"),
+        pytest.param(RGBA, [webp(RGBA)], {}, id="WebP with alpha"),
+        pytest.param(OPAQUE, [webp(RGB)], {}, id="opaque WebP"),
+        pytest.param(
+            RGB, [png(RGB, transparency=(1, 2, 3), gamma=0.5, dpi=(9, 9))], {}, id="other chunks"
+        ),
+        pytest.param(
+            GRAY_ALPHA,
+            [PNG_OF_GRAY, png(GRAY_ALPHA[:, :, 1:])],
+            {"flags": 2, "ids": bytes(16)},
+            id="two components",
+        ),
+        pytest.param(GRAY, [PNG_OF_GRAY], {"metadata": raw(PALETTE, TEXT)}, id="palette"),
+        pytest.param(RGB, [PNG_OF_RGB], {"metadata": raw(PALETTE, PIXELS, TEXT)}, id="after"),
+        pytest.param(RGBA, [png(RGBA)], {"metadata": raw(PALETTE)}, id="suggested palette"),
+        pytest.param(RGB, [PNG_OF_RGB], {"metadata": raw(), "flags": 4}, id="empty metadata"),
+        pytest.param(RGB, [PNG_OF_RGB], {"metadata": raw(TEXT, PIXELS)}, id="none after"),
+        pytest.param(
+            RGB,
+            [PNG_OF_RGB],
+            {"metadata": chunk(b"Z", zlib.compress(record(b"prVt", LONG)))},
+            id="longest metadata",
+        ),
+        pytest.param(
+            RGB, [PNG_OF_RGB], {"metadata": raw(TEXT) + chunk(b"x", b"")}, id="ancillary chunk"
+        ),
+    ],
+)
+def test_both_take(samples: Samples, strip: list[bytes], how: dict[str, Any]) -> None:
+    data = stream_of(samples, *strip, **how)
+    picture = pixelcodec.decode_picture(data)
+    np.testing.assert_array_equal(picture.samples, samples)
+    check_picture(data, picture)
+
+
+BAD_HEADERS = {
+    "flag 3": {"flags": 8},
+    "flag 7": {"flags": 128},
+    "alpha of RGB": {"flags": 2, "ids": bytes(16)},
+    "alpha without its id": {"flags": 2, "colour": 4},
+    "an id of no alpha": {"ids": bytes(16)},
+    "no colour": {"colour": 0},
+    "5 colours": {"colour": 5},
+    "no bits": {"bit_depth": 0},
+    "3 bits": {"bit_depth": 3},
+    "4 bits of RGB": {"bit_depth": 4},
+    "32 bits": {"bit_depth": 32},
+}
+
+BAD_METADATA = {
+    "the strip first": {"flags": 4},
+    "an ancillary chunk first": {"metadata": chunk(b"x", b"") + raw(TEXT)},
+    "no flag": {"metadata": raw(TEXT), "flags": 0},
+    "twice": {"metadata": 2 * raw(TEXT)},
+    "not deflated": {"metadata": chunk(b"Z", TEXT)},
+    "a tail": {"metadata": chunk(b"Z", zlib.compress(TEXT) + b"\0")},
+    "cut off": {"metadata": chunk(b"Z", zlib.compress(TEXT)[:-1])},
+    "too long": {"metadata": chunk(b"Z", zlib.compress(record(b"prVt", LONG + b"\0")))},
+    "half a head": {"metadata": raw(TEXT, TEXT[:7])},
+    "half its data": {"metadata": raw(TEXT, TEXT[:-1])},
+    "IHDR": {"metadata": raw(record(b"IHDR", bytes(13)))},
+    "IEND": {"metadata": raw(record(b"IEND"))},
+    "pixels": {"metadata": raw(record(b"IDAT", b"\0"))},
+    "the place of the pixels twice": {"metadata": raw(PIXELS, TEXT, PIXELS)},
+    "a type with a digit": {"metadata": raw(record(b"tEX1"))},
+    "a type beyond ASCII": {"metadata": raw(record(b"tEX\xd6"))},
+    "something critical": {"metadata": raw(record(b"QRSt"))},
+    "something critical after": {"metadata": raw(PIXELS, record(b"QRSt"))},
+    "two palettes": {"metadata": raw(PALETTE, PALETTE)},
+    "a late palette": {"metadata": raw(PIXELS, PALETTE)},
+    "an empty palette": {"metadata": raw(record(b"PLTE"))},
+    "a palette of 257": {"metadata": raw(record(b"PLTE", bytes(771)))},
+    "half a colour": {"metadata": raw(record(b"PLTE", bytes(4)))},
+}
+
+BAD_IMAGES: dict[str, tuple[Samples, list[bytes], dict[str, Any]]] = {
+    "a palette of gray with alpha": (GRAY_ALPHA, [png(GRAY_ALPHA)], {"metadata": raw(PALETTE)}),
+    "another height": (RGB, [png(RGBA[:4, :, :3])], {}),
+    "another width": (RGB, [png(RGBA[:, :6, :3])], {}),
+    "another WebP": (RGB, [webp(RGBA[:4, :, :3])], {}),
+    "gray as RGB": (GRAY, [png(GRAY_AS_RGB)], {}),
+    "RGB as gray": (GRAY_AS_RGB, [PNG_OF_GRAY], {}),
+    "RGB with alpha": (RGB, [png(RGBA)], {}),
+    "RGBA without alpha": (OPAQUE, [PNG_OF_RGB], {}),
+    "8 bits of 16": (SIXTEEN_BITS, [PNG_OF_GRAY], {"bit_depth": 16}),
+    "8 bits of 4": (GRAY & 15, [png(GRAY & 15)], {"bit_depth": 4}),
+    "1 bit of 8": (GRAY & 1, [png((GRAY & 1).astype(bool))], {}),
+    "a palette": (GRAY, [palette_png(GRAY)], {"metadata": raw(PALETTE)}),
+    "an interlaced PNG": (DOT, [interlaced(png(DOT))], {}),
+    "a PNG cut off": (RGB, [PNG_OF_RGB[:-20]], {}),
+    "a damaged PNG": (RGB, [PNG_OF_RGB.replace(b"IDATx", b"IDATy")], {}),
+    "a WebP with losses": (np.array(Image.open(io.BytesIO(LOSSY))), [LOSSY], {}),
+    "an extended WebP": (RGB, [webp(RGB, xmp=b"<x/>")], {}),
+    "a WebP that moves": (
+        RGB,
+        [webp(RGB, save_all=True, append_images=[Image.fromarray(255 - RGB)])],
+        {},
+    ),
+    "a WebP with alpha": (RGB, [webp(RGBA)], {}),
+    "a WebP of gray": (GRAY, [webp(GRAY_AS_RGB)], {}),
+    "a WebP of gray with alpha": (GRAY_ALPHA, [webp(RGBA)], {}),
+    "a WebP of 16 bits": (RGB.astype(np.uint16), [webp(RGB)], {"bit_depth": 16}),
+    "a WebP cut off": (RGB, [webp(RGB)[:-20]], {}),
+    "a TIFF": (RGB, [file_of(RGB, "TIFF")], {}),
+    "nothing": (RGB, [b""], {}),
+    "two parts": (RGB, [PNG_OF_RGB, PNG_OF_RGB], {}),
+    "one part of two components": (RGBA, [png(RGBA)], {"flags": 2, "ids": bytes(16)}),
+    "alpha first": (
+        RGBA,
+        [png(RGBA[:, :, 3:]), PNG_OF_RGB],
+        {"flags": 2, "ids": bytes(16)},
+    ),
+    "a palette of 16 bits": (
+        SIXTEEN_BITS,
+        [png(SIXTEEN_BITS)],
+        {"bit_depth": 16, "metadata": raw(PALETTE)},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("samples", "strip", "how"),
+    [
+        pytest.param(*case, id=name)
+        for name, case in {
+            **{name: (RGB, [PNG_OF_RGB], how) for name, how in BAD_HEADERS.items()},
+            **{name: (RGB, [PNG_OF_RGB], how) for name, how in BAD_METADATA.items()},
+            **BAD_IMAGES,
+        }.items()
+    ],
+)
+def test_both_refuse(samples: Samples, strip: list[bytes], how: dict[str, Any]) -> None:
+    data = stream_of(samples, *strip, **how)
+    with pytest.raises(FormatError) as found:
+        pixelcodec.decode_picture(data)
+    with pytest.raises((ValueError, struct.error, zlib.error, OSError)) as found_by_reference:
+        reference.decode(data)
+    assert "do not have the checksum" not in str(found.value)
+    assert str(found_by_reference.value) != "CRC of the samples"

@@ -84,7 +84,13 @@ def test_a_strip_takes_its_width_and_the_slope_for_each_further_row() -> None:
 
 
 @settings(deadline=None)
-@given(images=st.integers(1, 3), rows=sides, width=sides, slope=slopes, symbols=st.integers(1, 6))
+@given(
+    images=st.integers(1, 3),
+    rows=sides,
+    width=sides,
+    slope=slopes_and_none,
+    symbols=st.integers(1, 6),
+)
 def test_positions_follow_the_waves_symbol_by_symbol(
     images: int, rows: int, width: int, slope: int, symbols: int
 ) -> None:

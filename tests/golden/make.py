@@ -7,7 +7,9 @@ In ``tests/``: ``python -m golden.make``. It makes:
   counts. Another version of PyTorch may draw other random numbers, but the files below only need
   these very networks;
 * ``IMAGE.png``: noise, slopes and extremes side by side, one pixel, two, and four;
-* ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by one of the networks.
+* ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by one of the networks;
+* ``NAME.png`` and ``NAME.pxc`` for each entry of :data:`PICTURES`: images of other kinds, with
+  metadata. Another version of zlib or libwebp may write other bytes; these must decode for ever.
 
 New golden files are added under new names; the old ones stay.
 """
@@ -19,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import pixelcodec
 from coding import Samples, encode, randomised
 from pixelcodec.engine import Engine
-from pixelcodec.images import read_image
 from pixelcodec.models.architectures import FloatNetwork
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
 from pixelcodec.models.multi_scale import MultiScale, MultiScaleConfig
@@ -30,6 +32,7 @@ from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.row_lstm import RowConfig, RowLSTM
 from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import load_file, save_network
+from pixelcodec.pictures import Chunk, Picture, read_picture, write_picture
 
 FOLDER = Path(__file__).parent
 
@@ -96,6 +99,20 @@ STREAMS = {
     "multi-scale-stacks": Stream("bilevel", "multi-scale-bilevel", 48, tile=8),
 }
 
+PICTURES = {
+    "alpha-dot": Stream("alpha-dot", "tiny", 1),
+    "bits": Stream("bits", "standard", 13),
+    "gray-2": Stream("gray-2", "standard", 5),
+    "palette": Stream("palette", "standard", 13),
+    "palette-by-model": Stream("palette-by-model", "tiny", 6, restart=True),
+    "gray-alpha": Stream("gray-alpha", "tiny", 8, tile=4),
+    "rgba": Stream("rgba", "photo-s", 9),
+    "rgba-16": Stream("rgba-16", "standard", 9),
+    "opaque": Stream("opaque", "standard", 13),
+    "webp-and-png": Stream("webp-and-png", "standard", 16),
+}
+"""Here ``standard`` is no model, and ``photo-s`` one that everybody has."""
+
 
 def image(name: str) -> Samples:
     """Return the image ``name``."""
@@ -122,6 +139,49 @@ def image(name: str) -> Samples:
     return made if channels == 3 else made[:, :, 0]
 
 
+def picture(name: str) -> Picture:
+    """Return the picture ``name``."""
+    gamma, text = Chunk(b"gAMA", (45455).to_bytes(4, "big")), Chunk(b"tEXt", b"Title\0golden")
+    long_text = Chunk(b"tEXt", b"Comment\0" + 30 * b"what is deflated is shorter, ")
+    last = Chunk(b"tEXt", b"Title\0last", after=True)
+    palette, clear = Chunk(b"PLTE", bytes(range(200, 236))), Chunk(b"tRNS", bytes([0, 255, 128]))
+    if name == "alpha-dot":
+        return Picture(np.array([[[7, 200]]], np.uint8), 8, (gamma, last))
+    if name == "opaque":
+        samples = mixed(4, 8)
+        samples[:, :, 3] = 255
+        return Picture(samples, 8)
+    if name == "webp-and-png":
+        # WebP is shorter of the first strip, PNG of the second: a little noise in equal rows.
+        noise = np.random.default_rng(1).integers(0, 256, 24 * 3, np.uint8)
+        return Picture(np.concatenate([mixed(3, 8, 16), np.resize(noise, (16, 24, 3))]), 8)
+    channels, bit_depth, chunks = {
+        "bits": (1, 1, (Chunk(b"pHYs", bytes([0, 0, 11, 19, 0, 0, 11, 19, 1])),)),
+        "gray-2": (1, 2, (Chunk(b"tRNS", b"\0\2"), long_text)),
+        "palette": (1, 4, (palette, clear, text)),
+        "palette-by-model": (1, 8, (palette, long_text)),
+        "gray-alpha": (2, 8, ()),
+        "rgba": (4, 8, (gamma, long_text)),
+        "rgba-16": (4, 16, (gamma, last)),
+    }[name]
+    samples = mixed(channels, bit_depth)
+    return Picture(samples % 12 if palette in chunks else samples, bit_depth, chunks)
+
+
+def mixed(channels: int, bit_depth: int, height: int = 13) -> Samples:
+    """Return slopes and noise side by side, [``height``, 24, ``channels``]."""
+    y, x, c = np.indices((height, 24, channels))
+    slopes = (9 * y + 5 * x + 70 * c) << bit_depth >> 8
+    noise = np.random.default_rng(1).integers(0, 1 << bit_depth, slopes.shape)
+    made: Samples = np.where(x < 15, slopes % (1 << bit_depth), noise)
+    return made.astype(np.uint16 if bit_depth == 16 else np.uint8)
+
+
+def model_named(name: str) -> str:
+    """Return what the codec calls the model ``name``: its file, if it is golden."""
+    return str(FOLDER / f"{name}.safetensors") if name in MODELS else name
+
+
 def missing(path: Path) -> bool:
     """Tell whether there is no file at ``path`` yet, and say so."""
     print(path.name, "is kept" if path.exists() else "is made")
@@ -135,16 +195,29 @@ def main() -> None:
         if missing(model):
             save_network(randomised(make, seed=1, gain=3.0).integer_network(), model)
     for name in sorted({stream.image for stream in STREAMS.values()}):
-        picture = FOLDER / f"{name}.png"
-        if missing(picture):
-            Image.fromarray(image(name)).save(picture)
+        source = FOLDER / f"{name}.png"
+        if missing(source):
+            Image.fromarray(image(name)).save(source)
     for name, how in STREAMS.items():
         stream = FOLDER / f"{name}.pxc"
         if missing(stream):
             network = load_file(FOLDER / f"{how.model}.safetensors")
-            samples = read_image(FOLDER / f"{how.image}.png")
+            samples = read_picture(FOLDER / f"{how.image}.png").to_array()
             engine = Engine(network, "int64")
             written = encode(samples, network, engine, how.strip_rows, how.restart, how.tile)
+            stream.write_bytes(written)
+    for name, how in PICTURES.items():
+        source, stream = FOLDER / f"{how.image}.png", FOLDER / f"{name}.pxc"
+        if missing(source):
+            write_picture(picture(how.image), source)
+        if missing(stream):
+            written = pixelcodec.encode(
+                read_picture(source),
+                model=model_named(how.model),
+                strip_rows=how.strip_rows,
+                restart=how.restart,
+                tile=how.tile,
+            )
             stream.write_bytes(written)
 
 

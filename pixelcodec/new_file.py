@@ -1,0 +1,40 @@
+"""Files that appear under their name when they are whole, or not at all."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EEXIST
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
+    """Open a new file to write bytes; it gets its name when the block ends without an error.
+
+    A file that is replaced stays whole until then. What a killed process leaves behind is called
+    ``.pixelcodec-*.part``.
+
+    Args:
+        path: of the file.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        OSError: the file exists, or the folder is not writable.
+    """
+    if path.exists() and not overwrite:
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
+    target = Path(os.path.realpath(path))  # through a symbolic link, not in its place
+    # The same folder is the same file system, where a rename is atomic. A plain open, unlike
+    # tempfile's, leaves the access rights to the umask.
+    part = target.with_name(f".pixelcodec-{secrets.token_hex(6)}.part")
+    try:
+        with part.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,232 @@
+"""PNG files to pictures and back: every kind of pixels, and all other chunks verbatim.
+
+Libraries code nothing but the pixels, in PNGs stripped of all that could make them change samples:
+a palette, transparent colours, gamma. imagecodecs reads, since Pillow cuts 16 bits down to 8 and
+takes missing rows for black; it writes 16 bits. Pillow writes the rest, which imagecodecs cannot.
+What interlacing there was, how the file was compressed, and bytes after its end are not kept.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import ClassVar
+
+from PIL import Image
+
+from pixelcodec.errors import UnsupportedImageError
+from pixelcodec.pictures.guards import image_errors, refuse_bomb, several, silence
+from pixelcodec.pictures.picture import Chunk, Picture, Samples, as_samples
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+_PALETTE = 3
+_CHANNELS = {0: 1, 2: 3, _PALETTE: 1, 4: 2, 6: 4}
+_BIT_DEPTHS = {
+    0: (1, 2, 4, 8, 16),
+    2: (8, 16),
+    _PALETTE: (1, 2, 4, 8),
+    4: (8, 16),
+    6: (8, 16),
+}
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+
+silence("imagecodecs")  # which logs a warning of every interlaced image
+
+# Of a chunk, the type and the data.
+_Part = tuple[bytes, bytes]
+
+
+@image_errors()
+def read(data: bytes) -> Picture:
+    """Read a PNG.
+
+    Returns:
+        Its picture: samples of 1, 2 and 4 bits unscaled, chunks in their order.
+
+    Raises:
+        UnsupportedImageError: It is no PNG, is damaged or truncated, is animated, or has more
+            pixels than Pillow's guard against decompression bombs allows: a warning up to twice
+            ``PIL.Image.MAX_IMAGE_PIXELS``, this error above.
+    """
+    parts = list(_split(data))
+    if not parts or parts[0][0] != b"IHDR":
+        raise UnsupportedImageError("damaged PNG: the first chunk is not IHDR")
+    header = _Header.unpack(parts[0][1])
+    begin, end = _find_pixels(parts)
+    chunks = (
+        *(Chunk(*part) for part in parts[1:begin]),
+        *(Chunk(*part, after=True) for part in parts[end:]),
+    )
+    _check_chunks(header, chunks)
+    return Picture(_decode(header, parts[begin:end]), header.bit_depth, chunks)
+
+
+def write(picture: Picture, compress_level: int | None = None) -> bytes:
+    """Write a PNG, from which :func:`read` gives an equal picture.
+
+    Args:
+        picture: Any picture.
+        compress_level: 0 (none, to hand pixels on) to 9; None for the smallest file, slowest.
+
+    Raises:
+        UnsupportedImageError: A side is longer than the PNG library accepts.
+    """
+    header = _Header(picture.width, picture.height, picture.bit_depth, picture.colour_type)
+    return _join(
+        [
+            (b"IHDR", header.pack()),
+            *((chunk.type, chunk.data) for chunk in picture.chunks if not chunk.after),
+            *_encode(picture, compress_level),
+            *((chunk.type, chunk.data) for chunk in picture.chunks if chunk.after),
+            (b"IEND", b""),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class _Header:
+    """IHDR."""
+
+    width: int
+    height: int
+    bit_depth: int
+    colour_type: int
+    interlaced: int = 0
+
+    _STRUCT: ClassVar = struct.Struct(">2I5B")
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "_Header":
+        if len(data) != cls._STRUCT.size:
+            raise UnsupportedImageError(f"damaged PNG: IHDR of {len(data)} bytes, not 13")
+        width, height, bit_depth, colour_type, compression, filters, interlaced = (
+            cls._STRUCT.unpack(data)
+        )
+        if not width or not height:
+            raise UnsupportedImageError(f"damaged PNG: IHDR says {width}x{height} pixels")
+        if bit_depth not in _BIT_DEPTHS.get(colour_type, ()):
+            raise UnsupportedImageError(
+                f"damaged PNG: IHDR says {bit_depth} bits and colour type {colour_type}, which do "
+                "not go together"
+            )
+        if compression or filters or interlaced > 1:
+            raise UnsupportedImageError(
+                f"damaged PNG: IHDR says compression {compression}, filter {filters}, interlace "
+                f"{interlaced}; known are 0, 0 and 0 or 1"
+            )
+        return cls(width, height, bit_depth, colour_type, interlaced)
+
+    def pack(self) -> bytes:
+        return self._STRUCT.pack(
+            *(self.width, self.height, self.bit_depth, self.colour_type, 0, 0, self.interlaced)
+        )
+
+
+def _split(data: bytes) -> Iterator[_Part]:
+    """Yield all chunks before IEND, with their CRCs checked."""
+    if not data.startswith(SIGNATURE):
+        raise UnsupportedImageError("not a PNG, or its signature is damaged")
+    at = len(SIGNATURE)
+    while True:
+        head = data[at : at + 8]
+        if len(head) < 8:
+            raise UnsupportedImageError(
+                f"truncated PNG: the file ends at byte {len(data)}, before the chunk IEND"
+            )
+        length, type = struct.unpack(">I4s", head)
+        name = type.decode("latin-1")
+        body, crc = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+        if len(crc) < 4:
+            raise UnsupportedImageError(
+                f"truncated PNG: the file ends at byte {len(data)}, inside the chunk {name!r}, "
+                f"which begins at byte {at}"
+            )
+        if zlib.crc32(body, zlib.crc32(type)) != int.from_bytes(crc, "big"):
+            raise UnsupportedImageError(
+                f"damaged PNG: wrong checksum of the chunk {name!r} at byte {at}"
+            )
+        if type == b"IEND":
+            return
+        yield type, body
+        at += 12 + length
+
+
+def _find_pixels(parts: list[_Part]) -> tuple[int, int]:
+    """Return where the IDAT chunks begin and end."""
+    found = [index for index, (type, _) in enumerate(parts) if type == b"IDAT"]
+    if not found:
+        raise UnsupportedImageError("damaged PNG: no pixels (IDAT)")
+    if found[-1] - found[0] >= len(found):
+        raise UnsupportedImageError("damaged PNG: another chunk stands among the pixels (IDAT)")
+    return found[0], found[-1] + 1
+
+
+def _check_chunks(header: _Header, chunks: tuple[Chunk, ...]) -> None:
+    types = {chunk.type: chunk for chunk in chunks}
+    if animation := types.get(b"acTL"):
+        raise several(int.from_bytes(animation.data[:4], "big"))
+    if header.colour_type == _PALETTE and b"PLTE" not in types:
+        raise UnsupportedImageError("damaged PNG: a palette image without a palette (PLTE)")
+    if header.colour_type == 0 and b"PLTE" in types:
+        raise UnsupportedImageError("damaged PNG: a gray image with a palette (PLTE)")
+
+
+def _decode(header: _Header, pixels: list[_Part]) -> Samples:
+    """Decode IDAT chunks to [height, width, channels]."""
+    import imagecodecs
+
+    refuse_bomb(header.width, header.height)
+    channels = _CHANNELS[header.colour_type]
+    if channels == 1:
+        # Indexes are the same rows as gray, and would be exchanged for colours.
+        header = replace(header, colour_type=0)
+    array = imagecodecs.png_decode(_join([(b"IHDR", header.pack()), *pixels, (b"IEND", b"")]))
+    if header.bit_depth < 8:
+        array //= 255 // ((1 << header.bit_depth) - 1)  # libpng gives 0 ... 255
+    return as_samples(array.reshape(header.height, header.width, channels), header.bit_depth)
+
+
+def _encode(picture: Picture, compress_level: int | None) -> list[_Part]:
+    """Encode the samples to IDAT chunks."""
+    code = _with_imagecodecs if picture.bit_depth == 16 else _with_pillow
+    return [part for part in _split(code(picture, compress_level)) if part[0] == b"IDAT"]
+
+
+def _with_imagecodecs(picture: Picture, compress_level: int | None) -> bytes:
+    import imagecodecs
+
+    level = 9 if compress_level is None else compress_level
+    try:
+        return bytes(imagecodecs.png_encode(picture.to_array(), level=level))
+    except imagecodecs.PngError as error:
+        raise UnsupportedImageError(f"PNG does not hold this image: {error}") from error
+
+
+def _with_pillow(picture: Picture, compress_level: int | None) -> bytes:
+    mode = "P" if picture.is_palette or picture.bit_depth < 8 else _MODES[picture.channels]
+    image = Image.frombuffer(mode, (picture.width, picture.height), picture.samples)
+    if mode == "P":
+        image.putpalette(_all_black(picture.bit_depth))  # of its length come the bits of a sample
+    buffer = BytesIO()
+    image.save(buffer, "PNG", **_compression(compress_level))
+    return buffer.getvalue()
+
+
+def _compression(compress_level: int | None) -> dict[str, int]:
+    return {"optimize": 1} if compress_level is None else {"compress_level": compress_level}
+
+
+def _all_black(bit_depth: int) -> bytes:
+    return bytes(3 << bit_depth)
+
+
+def _join(parts: Iterable[_Part]) -> bytes:
+    """Make a PNG file of chunks."""
+    file = BytesIO()
+    file.write(SIGNATURE)
+    for type, body in parts:
+        crc = zlib.crc32(body, zlib.crc32(type))
+        file.writelines((struct.pack(">I4s", len(body), type), body, struct.pack(">I", crc)))
+    return file.getvalue()

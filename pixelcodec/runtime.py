@@ -1,0 +1,165 @@
+"""What every call needs before a network runs: a device, threads, engines that are ready."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Self
+
+import torch
+
+from pixelcodec.container import STANDARD, Header
+from pixelcodec.engine import Engine
+from pixelcodec.errors import BackendError, ModelError
+from pixelcodec.exact import ENVIRONMENT_VARIABLE
+from pixelcodec.models import zoo
+from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.strips import Engines
+
+STANDARD_NAME = "standard"
+"""What PNG and WebP are called where a model could stand."""
+
+Progress = Callable[[int, int], None]
+"""Called with the pixels done and the pixels in all."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how networks run. Nothing here changes a bit of the result.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
+        threads: CPU threads; one by default, as the pieces of work are too small for more.
+        backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
+    """
+
+    device: str = "auto"
+    threads: int | None = None
+    backend: str | None = None
+
+    @classmethod
+    def of(cls, how: Mapping[str, Any]) -> Self:
+        """Take what is meant for it from the keywords of a call."""
+        return cls(**{name: how[name] for name in ("device", "threads", "backend") if name in how})
+
+    def running(self) -> AbstractContextManager[None]:
+        """Run with the threads asked for, as :func:`cpu_threads` does."""
+        return cpu_threads(self.threads)
+
+    def engine(self, network: IntegerNetwork) -> Engine:
+        """Make ``network`` ready to run, as :func:`make_engine` does."""
+        return make_engine(network, self.backend, self.device)
+
+
+def make_engine(
+    network: IntegerNetwork, backend: str | None = None, device: str = "auto"
+) -> Engine:
+    """Make ``network`` ready to run; the last few are kept.
+
+    Raises:
+        BackendError: the back end or device cannot be used.
+        ModelError: sums of the network could overflow.
+    """
+    key = (network.sha256, backend or os.environ.get(ENVIRONMENT_VARIABLE), resolve_device(device))
+    with _lock:
+        if key not in _engines:
+            if len(_engines) >= _ENGINES_KEPT:
+                _engines.pop(next(iter(_engines)))
+            _engines[key] = Engine(network, backend, key[2])
+        return _engines[key]
+
+
+_lock = Lock()
+_ENGINES_KEPT = 8
+_engines: dict[tuple[str, str | None, str], Engine] = {}
+
+
+def network_of(model_id: bytes, model: str | None = None) -> IntegerNetwork:
+    """The network that wrote a file: ``model`` where one is given, else an installed one.
+
+    Raises:
+        ModelError: it is not installed, or is not ``model``.
+    """
+    name = model or zoo.find(model_id)
+    if name is None:
+        raise ModelError(
+            f"model {model_id.hex()} that wrote this file is not installed; "
+            f"installed are {', '.join(zoo.names())}"
+        )
+    network = zoo.load(name)
+    if network.model_id != model_id:
+        raise ModelError(
+            f"model {name} is {network.model_id.hex()}; the file was written by {model_id.hex()}"
+        )
+    return network
+
+
+def engines_of(header: Header, model: str | None, compute: Compute) -> Engines:
+    """What decodes the components of a file; ``model`` where one was given for the colours.
+
+    Raises:
+        ModelError: a model is not installed, or the file was not written by ``model``.
+        BackendError: the back end or device cannot be used.
+    """
+    found = {}
+    for component in header.components:
+        name = model if component.first == 0 else None
+        if component.model_id != STANDARD:
+            network = network_of(component.model_id, name)
+            found[component.model_id] = compute.engine(network)
+        elif name is not None and name != STANDARD_NAME:
+            raise ModelError(f"the file was written by no model, so not by {name}")
+    return found
+
+
+def resolve_device(name: str) -> str:
+    """The torch device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Raises:
+        BackendError: it is another, or CUDA is asked for and there is none.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name not in {"cpu", "cuda"}:
+        raise BackendError(f"unknown device {name!r}; choose auto, cpu or cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BackendError("no CUDA device is available; use --device cpu")
+    return name
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Run with ``count`` CPU threads, then as before; calls side by side share the last count.
+
+    Threads that wait for work of microseconds spin. On a busy machine that costs a multiple of
+    what they save, so the default is one.
+    """
+    with _lock:
+        first = _threads_before[0] if _threads_before else torch.get_num_threads()
+        _threads_before.append(first)
+        torch.set_num_threads(count or 1)
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _threads_before.pop()
+            if not _threads_before:
+                torch.set_num_threads(before)
+
+
+_threads_before: list[int] = []
+"""For each call that is running, the CPU threads before the first of them."""
+
+
+def pixel_counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Turn counts of newly finished pixels into calls of ``progress``."""
+    done = 0
+
+    def count(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        if progress is not None:
+            progress(done, total)
+
+    return count

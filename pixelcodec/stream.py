@@ -1,0 +1,532 @@
+"""Rows of pixels to bytes and back as they come, in memory that does not grow with the height.
+
+:class:`RowWriter` and :class:`RowReader` work on a file, :class:`Encoder` and :class:`Decoder` on
+bytes in hand. None of them may be used by two threads at once; two of them may.
+
+>>> import numpy as np
+>>> rows = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+>>> encoder = Encoder(width=4, height=4, model="photo-s", strip_rows=2)
+>>> data = encoder.write(rows[:3]) + encoder.write(rows[3:]) + encoder.finish()
+>>> decoder = Decoder()
+>>> blocks = [block for piece in (data[:70], data[70:]) for block in decoder.write(piece)]
+>>> decoder.finish()
+>>> [block.shape for block in blocks], bool((np.concatenate(blocks) == rows).all())
+([(2, 4, 3), (2, 4, 3)], True)
+"""
+
+import io
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypedDict, Unpack
+
+import numpy as np
+
+from pixelcodec import container, metadata
+from pixelcodec.errors import FormatError, UnsupportedImageError
+from pixelcodec.new_file import new_file
+from pixelcodec.pictures import Chunk, Samples
+from pixelcodec.plan import Shape, plan
+from pixelcodec.runtime import Compute, Progress, engines_of, pixel_counter
+from pixelcodec.strips import ImageDecoder, ImageEncoder
+
+MAX_PIXELS = 2**28
+"""Images that are claimed to be larger are decoded only where the caller allows it."""
+
+_PIECE = 2**20
+
+
+class Coding(TypedDict, total=False):
+    """Where and how networks run, and who is told; see :func:`pixelcodec.encode`."""
+
+    model: str | None
+    device: str
+    threads: int | None
+    backend: str | None
+    progress: Progress | None
+
+
+class Encoding(Coding, total=False):
+    """What encoding can be told, see :func:`pixelcodec.encode`."""
+
+    strip_rows: int | None
+    tile: int | None
+    restart: bool
+
+
+class Decoding(Coding, total=False):
+    """What decoding can be told, see :func:`pixelcodec.decode`."""
+
+    max_pixels: int
+
+
+class RowWriter:
+    """Write an image to a file, rows as they come; :func:`stream_writer` makes one.
+
+    As a context manager it closes itself, and leaves the file unfinished where an error ended
+    the block.
+
+    Attributes:
+        header: of the file.
+    """
+
+    def __init__(
+        self,
+        fh: container.Writable,
+        width: int,
+        height: int,
+        channels: int = 3,
+        bit_depth: int = 8,
+        chunks: Sequence[Chunk] = (),
+        **how: Unpack[Encoding],
+    ) -> None:
+        """Write the header.
+
+        Args:
+            fh: takes the bytes; neither sought, flushed nor closed.
+            width: columns of the image.
+            height: rows.
+            channels: 1 gray or index of a palette, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
+            bit_depth: of a sample: 8 or 16, of one channel also 1, 2 or 4.
+            chunks: metadata and palette.
+            how: as :func:`pixelcodec.encode` takes it.
+
+        Raises:
+            UnsupportedImageError: there are no images of such a shape, or the model codes none.
+            ModelError: as :func:`pixelcodec.encode`.
+            BackendError: likewise.
+        """
+        shape = Shape(width, height, channels, bit_depth, has_palette(channels, chunks))
+        self._compute = Compute.of(how)
+        with self._compute.running():
+            self.header, engines = plan(
+                shape,
+                how.get("model"),
+                self._compute,
+                how.get("strip_rows"),
+                how.get("tile"),
+                how.get("restart", False),
+            )
+            self._encoder = ImageEncoder(self.header, engines)
+        self._writer = container.Writer(fh, self.header, metadata.pack(chunks))
+        self._count = pixel_counter(how.get("progress"), width * height)
+        self._owned = ExitStack()
+        self._held: list[Samples] = []
+        self._rows = self._strips = self._crc = 0
+
+    def write(self, rows: Samples) -> None:
+        """Take the next rows, and write those strips that are whole with them.
+
+        Args:
+            rows: [n, width] where there is one channel, or [n, width, channels], of any n; uint16
+                for samples of 16 bits, uint8 for others, also bool for those of 1 bit.
+
+        Raises:
+            UnsupportedImageError: they are of another kind or shape.
+            ValueError: the image has fewer rows.
+        """
+        samples = self._samples(rows)
+        if self._rows + len(samples) > self.header.height:
+            raise ValueError(f"all {self.header.height} rows are written, and more are given")
+        begin = 0
+        while begin < len(samples):
+            end = begin + self._missing()
+            self._held.append(samples[begin:end])
+            self._rows += len(samples[begin:end])
+            begin = end
+            if self._missing() == 0:
+                self._strip()
+
+    def close(self) -> None:
+        """Write the end mark; the file is then whole.
+
+        Raises:
+            ValueError: rows are missing, or it is closed already.
+        """
+        if self._rows != self.header.height:
+            raise ValueError(f"{self._rows} of {self.header.height} rows are written")
+        self._writer.close(self._crc)
+        self._owned.close()
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it, unless an error is on its way: that file never gets its name."""
+        if kind is None:
+            self.close()
+        else:
+            self._owned.__exit__(kind, error, traceback)
+
+    def _missing(self) -> int:
+        """Rows that the strip in hand still needs."""
+        header = self.header
+        end = min((self._strips + 1) * header.strip_rows, header.height)
+        return end - self._rows
+
+    def _strip(self) -> None:
+        rows = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
+        self._held = []
+        self._crc = crc_of(rows, self._crc)
+        with self._compute.running():
+            parts = self._encoder.encode(rows, self._count)
+        self._writer.strip(*parts)
+        self._strips += 1
+
+    def _samples(self, rows: Samples) -> Samples:
+        """``rows`` as uint8 or uint16 [n, width, channels]."""
+        header = self.header
+        array = np.asarray(rows)
+        array = array[..., np.newaxis] if array.ndim == 2 else array
+        if array.dtype == np.bool_ and header.bit_depth == 1:
+            array = array.astype(np.uint8)
+        dtype = np.uint16 if header.bit_depth == 16 else np.uint8
+        if array.dtype != dtype or array.shape[1:] != (header.width, header.channels):
+            raise UnsupportedImageError(
+                f"rows of {array.dtype} {array.shape}; the image needs {np.dtype(dtype)} "
+                f"(n, {header.width}, {header.channels})"
+            )
+        if array.size and header.bit_depth < 8 and array.max() >> header.bit_depth:
+            raise UnsupportedImageError(
+                f"a sample of {array.max()}; those of {header.bit_depth} bits are less"
+            )
+        return array
+
+
+class Encoder:
+    """Turn rows into bytes."""
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        channels: int = 3,
+        bit_depth: int = 8,
+        chunks: Sequence[Chunk] = (),
+        **how: Unpack[Encoding],
+    ) -> None:
+        """Begin; everything is as :class:`RowWriter` takes it."""
+        self._sink = io.BytesIO()
+        self._writer = RowWriter(self._sink, width, height, channels, bit_depth, chunks, **how)
+
+    def write(self, rows: Samples) -> bytes:
+        """Take the next rows, and give the bytes that are ready.
+
+        Raises:
+            UnsupportedImageError: as :meth:`RowWriter.write`.
+            ValueError: likewise.
+        """
+        self._writer.write(rows)
+        return self._drained()
+
+    def finish(self) -> bytes:
+        """Give the last bytes.
+
+        Raises:
+            ValueError: rows are missing.
+        """
+        self._writer.close()
+        return self._drained()
+
+    def _drained(self) -> bytes:
+        data = self._sink.getvalue()
+        self._sink.seek(0)
+        self._sink.truncate()
+        return data
+
+
+class Decoder:
+    """Turn bytes into rows.
+
+    Attributes:
+        header: of the file, once it is known; None before.
+        chunks: metadata and palette, known with the header.
+    """
+
+    def __init__(self, **how: Unpack[Decoding]) -> None:
+        """Wait for the first bytes; everything is as :func:`pixelcodec.decode` takes it."""
+        self.header: container.Header | None = None
+        self.chunks: tuple[Chunk, ...] = ()
+        self._parser = container.Parser()
+        self._model, self._compute = how.get("model"), Compute.of(how)
+        self._max_pixels, self._progress = how.get("max_pixels", MAX_PIXELS), how.get("progress")
+        self._parts: list[bytes] = []
+        self._strips = self._crc = 0
+
+    @property
+    def wanted(self) -> int:
+        """Bytes that are needed, at least, before there is more to know."""
+        return self._parser.wanted
+
+    def write(self, data: bytes) -> list[Samples]:
+        """Take the next bytes, of any count, and give the rows that can be had.
+
+        Returns:
+            Blocks of rows from top to bottom, often none: [n, width] where there is one channel,
+            else [n, width, channels]; uint16 of 16 bits, bool of 1 bit (but uint8 where those are
+            indices of a palette), uint8 of others.
+
+        Raises:
+            FormatError: this is not a ``.pxc`` file, or it is damaged.
+            ModelError: the model that wrote it is not installed, or is not ``model``.
+            BackendError: the back end or device cannot be used.
+        """
+        return self._take(data) if data else []
+
+    def finish(self) -> None:
+        """Say that there are no more bytes.
+
+        Raises:
+            FormatError: the file is not whole, or the rows were not those encoded.
+        """
+        self._take(b"")
+
+    def _take(self, data: bytes) -> list[Samples]:
+        with self._compute.running():
+            found = [self._next(record) for record in self._parser.records(data)]
+        return [rows for rows in found if rows is not None]
+
+    def _next(self, record: container.Record) -> Samples | None:
+        match record:
+            case container.Start():
+                self._start(record)
+            case container.Part(payload, last):
+                return self._part(payload, last)
+            case container.End(samples_crc):
+                check_crc(self._crc, samples_crc)
+        return None
+
+    def _start(self, start: container.Start) -> None:
+        header = self.header = start.header
+        check_claim(header, self._max_pixels)
+        self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
+        engines = engines_of(header, self._model, self._compute)
+        self._decoder = ImageDecoder(header, engines)
+        self._count = pixel_counter(self._progress, header.height * header.width)
+
+    def _part(self, payload: bytes, last: bool) -> Samples | None:
+        assert self.header is not None
+        self._parts.append(payload)
+        check_parts(len(self._parts), self._decoder.parts, last)
+        if not last:
+            return None
+        height = self.header.strip_height(self._strips)
+        samples = self._decoder.decode(self._parts, height, self._count)
+        self._parts, self._strips = [], self._strips + 1
+        self._crc = crc_of(samples, self._crc)
+        return array_of(samples, self.header, self.chunks)
+
+
+class RowReader:
+    """Read an image from a file, rows as they are needed; :func:`stream_reader` makes one.
+
+    Iterating gives blocks of rows as :meth:`Decoder.write` does, each as soon as it can be had.
+
+    Attributes:
+        header: of the file.
+        chunks: metadata and palette.
+    """
+
+    def __init__(self, fh: container.Readable, **how: Unpack[Decoding]) -> None:
+        """Read the header.
+
+        Args:
+            fh: gives the bytes; no more are taken than needed. It is neither sought nor closed.
+            how: as :func:`pixelcodec.decode` takes it.
+
+        Raises:
+            FormatError: as :meth:`Decoder.write`.
+            ModelError: likewise.
+            BackendError: likewise.
+        """
+        self._fh, self._decoder, self._ended = fh, Decoder(**how), False
+        self._owned = ExitStack()
+        while self._decoder.header is None:
+            self._pump()
+        self.header, self.chunks = self._decoder.header, self._decoder.chunks
+        self._held: list[Samples] = []
+
+    def close(self) -> None:
+        """Close the file, if :func:`open` opened it."""
+        self._owned.close()
+
+    def __enter__(self) -> Self:
+        """Return the reader."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close it."""
+        self.close()
+
+    def __iter__(self) -> Iterator[Samples]:
+        """Give the rows that are left, block by block.
+
+        Raises:
+            FormatError: the file is damaged or not whole; of the last rows this is known only
+                when the iteration has ended by itself.
+        """
+        yield from self._held
+        self._held = []
+        while not self._ended:
+            yield from self._pump()
+
+    def read(self, rows: int | None = None) -> Samples:
+        """Give the next ``rows``, or as many as are left: all of them by default.
+
+        Raises:
+            FormatError: as when iterating.
+        """
+        while not self._ended and (rows is None or sum(map(len, self._held)) < rows):
+            self._held += self._pump()
+        found = np.concatenate([self._nothing(), *self._held])
+        self._held = [] if rows is None else [found[rows:]]
+        return found[:rows]
+
+    def _pump(self) -> list[Samples]:
+        data = self._fh.read(min(self._decoder.wanted, _PIECE))
+        if data is None:  # what a raw stream in non-blocking mode returns
+            raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+        if data:
+            return self._decoder.write(data)
+        self._ended = True
+        self._decoder.finish()
+        return []
+
+    def _nothing(self) -> Samples:
+        """No rows, of the right kind."""
+        header = self.header
+        dtype = np.uint16 if header.bit_depth == 16 else np.uint8
+        return array_of(np.empty((0, header.width, header.channels), dtype), header, self.chunks)
+
+
+def stream_writer(
+    fh: container.Writable,
+    width: int,
+    height: int,
+    channels: int = 3,
+    bit_depth: int = 8,
+    chunks: Sequence[Chunk] = (),
+    **how: Unpack[Encoding],
+) -> RowWriter:
+    """Begin an image in the open file ``fh``, see :class:`RowWriter`."""
+    return RowWriter(fh, width, height, channels, bit_depth, chunks, **how)
+
+
+def stream_reader(fh: container.Readable, **how: Unpack[Decoding]) -> RowReader:
+    """Read the image in the open file ``fh``, see :class:`RowReader`."""
+    return RowReader(fh, **how)
+
+
+def create(
+    path: str | os.PathLike[str],
+    width: int,
+    height: int,
+    channels: int = 3,
+    bit_depth: int = 8,
+    chunks: Sequence[Chunk] = (),
+    *,
+    overwrite: bool = False,
+    **how: Unpack[Encoding],
+) -> RowWriter:
+    """Begin an image in a new file, which has its name once it is whole.
+
+    Args:
+        path: of the file.
+        width: as :class:`RowWriter` takes it, like all that follow.
+        height: likewise.
+        channels: likewise.
+        bit_depth: likewise.
+        chunks: likewise.
+        overwrite: whether a file of that name is replaced.
+        how: likewise.
+
+    Raises:
+        OSError: the file exists, or cannot be written.
+        UnsupportedImageError: as :class:`RowWriter`, like all that follow.
+        ModelError: likewise.
+        BackendError: likewise.
+    """
+    with ExitStack() as stack:
+        fh = stack.enter_context(new_file(Path(path), overwrite))
+        writer = RowWriter(fh, width, height, channels, bit_depth, chunks, **how)
+        writer._owned = stack.pop_all()
+    return writer
+
+
+def open(path: str | os.PathLike[str], **how: Unpack[Decoding]) -> RowReader:
+    """Open a ``.pxc`` file to read its rows.
+
+    Raises:
+        OSError: it cannot be read.
+        FormatError: as :class:`RowReader`, like all that follow.
+        ModelError: likewise.
+        BackendError: likewise.
+    """
+    with ExitStack() as stack:
+        reader = RowReader(stack.enter_context(Path(path).open("rb")), **how)
+        reader._owned = stack.pop_all()
+    return reader
+
+
+def array_of(samples: Samples, header: container.Header, chunks: tuple[Chunk, ...]) -> Samples:
+    """``samples`` [rows, width, channels] as callers know them, see :meth:`Decoder.write`."""
+    samples = samples[..., 0] if header.channels == 1 else samples
+    is_gray = header.bit_depth == 1 and not has_palette(header.channels, chunks)
+    return samples.view(np.bool_) if is_gray else samples
+
+
+def has_palette(channels: int, chunks: Sequence[Chunk]) -> bool:
+    """Whether samples are indices: in colour, PNG's palette is but a suggestion."""
+    return channels == 1 and any(chunk.type == b"PLTE" for chunk in chunks)
+
+
+def crc_of(samples: Samples, crc: int = 0) -> int:
+    """CRC-32 of samples after others of ``crc``; those of 16 bits low byte first."""
+    little = samples.astype("<u2") if samples.dtype == np.uint16 else samples
+    return zlib.crc32(np.ascontiguousarray(little).data, crc)
+
+
+def check_crc(found: int, stored: int) -> None:
+    """Refuse samples that do not have the checksum of the original.
+
+    Raises:
+        FormatError: they do not.
+    """
+    if found != stored:
+        raise FormatError(
+            "the decoded samples do not have the checksum of the original "
+            f"(stored {stored:08x}, computed {found:08x})"
+        )
+
+
+def check_claim(header: container.Header, max_pixels: int) -> None:
+    """Refuse a header that claims more than ``max_pixels``.
+
+    Raises:
+        FormatError: it does.
+    """
+    pixels = header.height * header.width
+    if pixels > max_pixels:
+        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
+
+
+def check_parts(count: int, parts: int, last: bool) -> None:
+    """Refuse a strip whose part number ``count``, the ``last`` or not, is not that of ``parts``.
+
+    Raises:
+        FormatError: it is not.
+    """
+    if last != (count == parts):
+        raise FormatError(
+            f"damaged: a strip of {count}{'' if last else ' or more'} parts; "
+            f"those of its model have {parts}"
+        )

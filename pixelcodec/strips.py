@@ -1,0 +1,163 @@
+"""Strips of an image <-> their parts in a file, whatever codes each component of the image."""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import lcm
+from typing import Protocol
+
+import numpy as np
+
+from pixelcodec import standard
+from pixelcodec.container import STANDARD, Component, Header
+from pixelcodec.engine import Engine, StripDecoder, StripEncoder
+from pixelcodec.errors import FormatError
+from pixelcodec.pictures import Samples
+from pixelcodec.standard import StandardDecoder, StandardEncoder
+
+Count = Callable[[int], None]
+"""Called with the count of pixels that were finished since the last call."""
+
+Engines = Mapping[bytes, Engine]
+"""By the id of their model; :data:`pixelcodec.container.STANDARD` has none."""
+
+
+def step_of(engines: Engines) -> int:
+    """Strips have a multiple of so many rows: pixels of all scales are whole in them."""
+    return lcm(*(engine.coarsest_step for engine in engines.values()))
+
+
+def independent(header: Header) -> bool:
+    """Whether each strip can be decoded by itself."""
+    by_models = any(component.model_id != STANDARD for component in header.components)
+    return header.restart or header.tile > 0 or not by_models
+
+
+def check_fits(header: Header, engines: Engines) -> None:
+    """Refuse a file whose header does not suit the models that it names.
+
+    Raises:
+        FormatError: it does not.
+    """
+    for component in header.components:
+        engine = engines.get(component.model_id)
+        if engine is None:
+            continue
+        if engine.program.bit_depth != header.bit_depth:
+            raise FormatError(f"the header says {header.bit_depth}-bit samples, the model not")
+        if component.channels not in engine.program.channels:
+            raise FormatError(f"the header says {component.channels} channels, the model not")
+    step = step_of(engines)
+    if header.tile % step or header.strip_rows % step:
+        raise FormatError(
+            f"strips of {header.strip_rows} rows, or tiles of {header.tile}, "
+            f"do not suit the model, whose steps are of {step}"
+        )
+
+
+class _Encoder(Protocol):
+    def encode(self, rows: Samples, progress: Count, /) -> list[bytes]: ...
+
+
+class _Decoder(Protocol):
+    def decode(self, parts: Sequence[bytes], height: int, progress: Count, /) -> Samples: ...
+
+
+class ImageEncoder:
+    """Encodes the strips of an image, from the top."""
+
+    def __init__(self, header: Header, engines: Engines) -> None:
+        """Start at the top of an image.
+
+        Raises:
+            ModelError: a model does not code such images.
+        """
+        self._coders = [
+            (component, _encoder(component, header, engines)) for component in header.components
+        ]
+
+    def encode(self, rows: Samples, progress: Count) -> list[bytes]:
+        """Code the next strip: its parts.
+
+        Args:
+            rows: uint8 or uint16 [rows, width, channels].
+            progress: told of finished pixels.
+        """
+        count = _shared(progress, len(self._coders))
+        return [
+            part
+            for component, encoder in self._coders
+            for part in encoder.encode(rows[..., component.slice], count)
+        ]
+
+
+class ImageDecoder:
+    """Decodes the strips of an image, from the top.
+
+    Attributes:
+        parts: of a strip.
+    """
+
+    def __init__(self, header: Header, engines: Engines) -> None:
+        """Start at the top of an image.
+
+        Raises:
+            FormatError: the header does not suit the models.
+        """
+        check_fits(header, engines)
+        self._coders = [
+            (_parts(component, engines), _decoder(component, header, engines))
+            for component in header.components
+        ]
+        self.parts = sum(parts for parts, _ in self._coders)
+
+    def decode(self, parts: Sequence[bytes], height: int, progress: Count) -> Samples:
+        """Decode the next strip.
+
+        Args:
+            parts: what :meth:`ImageEncoder.encode` gave for it; of an image of one component the
+                first of them will do.
+            height: rows of the strip.
+            progress: told of finished pixels.
+
+        Returns:
+            uint8 or uint16 [height, width, channels]; pixels of parts that were not given are 0.
+
+        Raises:
+            FormatError: they are not those of such a strip.
+        """
+        count, rest, found = _shared(progress, len(self._coders)), parts, []
+        for own, decoder in self._coders:
+            found.append(decoder.decode(rest[:own], height, count))
+            rest = rest[own:]
+        return found[0] if len(found) == 1 else np.concatenate(found, 2)
+
+
+def _shared(tell: Count, components: int) -> Count:
+    """Count pixels of several components: one is finished once it is in all of them."""
+    left = 0
+
+    def count(pixels: int) -> None:
+        nonlocal left
+        finished, left = divmod(left + pixels, components)
+        tell(finished)
+
+    return count
+
+
+def _parts(component: Component, engines: Engines) -> int:
+    if component.model_id == STANDARD:
+        return standard.PARTS
+    return len(engines[component.model_id].scales)
+
+
+def _encoder(component: Component, header: Header, engines: Engines) -> _Encoder:
+    if component.model_id == STANDARD:
+        return StandardEncoder(header.bit_depth)
+    engine = engines[component.model_id]
+    return StripEncoder(engine, header.width, component.channels, header.restart, header.tile)
+
+
+def _decoder(component: Component, header: Header, engines: Engines) -> _Decoder:
+    if component.model_id == STANDARD:
+        return StandardDecoder(header.width, component.channels, header.bit_depth)
+    engine = engines[component.model_id]
+    return StripDecoder(engine, header.width, component.channels, header.restart, header.tile)

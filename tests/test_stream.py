@@ -1,0 +1,291 @@
+"""Streaming: rows and bytes come in pieces of any size, and the file is the same."""
+
+import io
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import pixelcodec
+from pixelcodec import Decoder, Encoder, stream
+from pixelcodec.errors import FormatError, UnsupportedImageError
+from pixelcodec.pictures import Chunk
+
+MODEL = "photo-s"
+PALETTE = (Chunk(b"PLTE", bytes(range(48)), False), Chunk(b"tEXt", b"Title\0dots", True))
+
+Kind = tuple[int, int, tuple[Chunk, ...]]
+KINDS: list[Kind] = [
+    *((1, depth, ()) for depth in (1, 2, 4, 8, 16)),
+    *((channels, depth, ()) for channels in (2, 3, 4) for depth in (8, 16)),
+    *((1, depth, PALETTE) for depth in (1, 2, 4, 8)),
+]
+
+
+@st.composite
+def images(draw: st.DrawFn) -> tuple[Kind, Any]:
+    """A kind, and samples [height, width, channels] of it."""
+    kind = channels, depth, _ = draw(st.sampled_from(KINDS))
+    shape = draw(st.integers(1, 12)), draw(st.integers(1, 12)), channels
+    dtype = np.uint16 if depth == 16 else np.uint8
+    return kind, draw(arrays(dtype, shape, elements=st.integers(0, 2**depth - 1)))
+
+
+@st.composite
+def cuts(draw: st.DrawFn, length: int) -> list[slice]:
+    """``length`` things in pieces, some of them empty."""
+    ends = sorted(draw(st.lists(st.integers(0, length), max_size=5)))
+    return [slice(*pair) for pair in zip([0, *ends], [*ends, length], strict=True)]
+
+
+def as_given(kind: Kind, samples: Any) -> Any:
+    """Samples as :func:`pixelcodec.decode` gives them."""
+    channels, depth, chunks = kind
+    array = samples[..., 0] if channels == 1 else samples
+    return array.astype(np.bool_) if depth == 1 and not chunks else array
+
+
+def encoder_of(kind: Kind, samples: Any, **how: Any) -> Encoder:
+    height, width, channels = samples.shape
+    model = MODEL if kind[1] == 8 and not kind[2] else None
+    return Encoder(width, height, channels, kind[1], kind[2], model=model, **how)
+
+
+def encoded(kind: Kind, samples: Any, **how: Any) -> bytes:
+    encoder = encoder_of(kind, samples, **how)
+    return encoder.write(samples) + encoder.finish()
+
+
+class TestEncoder:
+    @settings(deadline=None, max_examples=40)
+    @given(images(), st.integers(1, 5), st.data())
+    def test_rows_in_any_blocks_give_the_same_bytes(
+        self, image: tuple[Kind, Any], strip_rows: int, data: st.DataObject
+    ) -> None:
+        kind, samples = image
+        encoder = encoder_of(kind, samples, strip_rows=strip_rows)
+        pieces = data.draw(cuts(len(samples)))
+        found = b"".join([encoder.write(as_given(kind, samples[piece])) for piece in pieces])
+        assert found + encoder.finish() == encoded(kind, samples, strip_rows=strip_rows)
+
+    def test_bytes_come_with_each_strip(self) -> None:
+        encoder = Encoder(4, 6, model=MODEL, strip_rows=2)
+        rows = np.zeros((1, 4, 3), np.uint8)
+        sizes = [len(encoder.write(rows)) for _ in range(6)]
+        assert sizes[0] == 36  # the header
+        assert [size > 0 for size in sizes[1:]] == [True, False, True, False, True]
+
+    @pytest.mark.parametrize(
+        ("rows", "message"),
+        [
+            (np.zeros((1, 5, 3), np.uint8), "rows of uint8 .1, 5, 3.; the image needs uint8 .n, 4"),
+            (np.zeros((1, 4), np.uint8), "rows of uint8 .1, 4, 1."),
+            (np.zeros((1, 4, 3), np.uint16), "rows of uint16"),
+            (np.zeros((1, 4, 3), np.bool_), "rows of bool"),
+        ],
+    )
+    def test_rows_of_another_kind_are_refused(self, rows: Any, message: str) -> None:
+        with pytest.raises(UnsupportedImageError, match=message):
+            Encoder(4, 6, model=MODEL).write(rows)
+
+    def test_samples_beyond_the_bit_depth_are_refused(self) -> None:
+        with pytest.raises(UnsupportedImageError, match="a sample of 16; those of 4 bits are less"):
+            Encoder(4, 6, 1, 4).write(np.full((1, 4), 16, np.uint8))
+
+    def test_the_count_of_rows_is_kept(self) -> None:
+        encoder = Encoder(4, 2, model=MODEL)
+        encoder.write(np.zeros((1, 4, 3), np.uint8))
+        with pytest.raises(ValueError, match="1 of 2 rows are written"):
+            encoder.finish()
+        with pytest.raises(ValueError, match="all 2 rows are written, and more are given"):
+            encoder.write(np.zeros((2, 4, 3), np.uint8))
+
+
+class TestDecoder:
+    @settings(deadline=None, max_examples=40)
+    @given(images(), st.integers(1, 5), st.booleans(), st.data())
+    def test_bytes_in_any_pieces_give_the_same_rows(
+        self, image: tuple[Kind, Any], strip_rows: int, restart: bool, data: st.DataObject
+    ) -> None:
+        kind, samples = image
+        file = encoded(kind, samples, strip_rows=strip_rows, restart=restart)
+        decoder = Decoder()
+        pieces = [file[piece] for piece in data.draw(cuts(len(file)))]
+        blocks = [block for piece in pieces for block in decoder.write(piece)]
+        decoder.finish()
+        assert decoder.chunks == kind[2]
+        expected = as_given(kind, samples)
+        assert [len(block) for block in blocks[:-1]] == [strip_rows] * (len(blocks) - 1)
+        assert blocks[0].dtype == expected.dtype
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
+
+    def test_rows_are_there_with_the_last_byte_of_their_strip(self) -> None:
+        samples = np.arange(72, dtype=np.uint8).reshape(6, 4, 3)
+        encoder = Encoder(4, 6, model=MODEL, strip_rows=2)
+        pieces = [encoder.write(samples[i : i + 2]) for i in (0, 2, 4)]
+        decoder = Decoder()
+        for number, piece in enumerate(pieces):
+            assert decoder.write(piece[:-1]) == []
+            (rows,) = decoder.write(piece[-1:])
+            np.testing.assert_array_equal(rows, samples[2 * number : 2 * number + 2])
+        with pytest.raises(FormatError, match="truncated"):
+            decoder.finish()
+
+    def test_the_header_is_known_first(self) -> None:
+        data = encoded((1, 4, PALETTE), np.zeros((3, 5, 1), np.uint8))
+        decoder = Decoder()
+        while decoder.header is None:
+            piece, data = data[: decoder.wanted], data[decoder.wanted :]
+            assert decoder.write(piece) == []
+        assert (decoder.header.width, decoder.header.height) == (5, 3)
+        assert decoder.chunks == PALETTE
+
+    def test_damage_is_told_again_and_again(self) -> None:
+        data = bytearray(encoded((3, 8, ()), np.zeros((3, 5, 3), np.uint8)))
+        data[42] ^= 1
+        decoder = Decoder()
+        for piece in (bytes(data), b"more"):
+            with pytest.raises(FormatError, match="CRC mismatch in strip 1"):
+                decoder.write(piece)
+        with pytest.raises(FormatError, match="CRC mismatch in strip 1"):
+            decoder.finish()
+
+
+class TestFiles:
+    @pytest.fixture
+    def samples(self) -> Any:
+        return np.random.default_rng(0).integers(0, 256, (7, 5, 3), np.uint8)
+
+    def test_create_and_open(self, tmp_path: Path, samples: Any) -> None:
+        path = tmp_path / "rows.pxc"
+        with pixelcodec.create(path, 5, 7, model=MODEL, strip_rows=2) as writer:
+            writer.write(samples[:3])
+            writer.write(samples[3:])
+            assert not path.exists()
+        with pixelcodec.open(path) as reader:
+            assert reader.header == writer.header
+            np.testing.assert_array_equal(reader.read(1), samples[:1])
+            np.testing.assert_array_equal(reader.read(4), samples[1:5])
+            np.testing.assert_array_equal(np.concatenate(list(reader)), samples[5:])
+            assert reader.read().shape == (0, 5, 3)
+
+    def test_an_error_leaves_nothing(self, tmp_path: Path, samples: Any) -> None:
+        writer = pixelcodec.create(tmp_path / "a.pxc", 5, 7, model=MODEL)
+        writer.write(samples)
+        with pytest.raises(KeyError), writer:
+            raise KeyError
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_cannot_begin_leaves_nothing(self, tmp_path: Path) -> None:
+        with pytest.raises(UnsupportedImageError):
+            pixelcodec.create(tmp_path / "a.pxc", 5, 7, bit_depth=16, model=MODEL)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_files_are_replaced_on_demand_only(self, tmp_path: Path, samples: Any) -> None:
+        path = tmp_path / "a.pxc"
+        path.write_bytes(b"mine")
+        with pytest.raises(FileExistsError):
+            pixelcodec.create(path, 5, 7, model=MODEL)
+        with pixelcodec.create(path, 5, 7, model=MODEL, overwrite=True) as writer:
+            writer.write(samples)
+        np.testing.assert_array_equal(pixelcodec.decode(path.read_bytes()), samples)
+
+    def test_a_stream_is_read_no_further_than_needed(self, samples: Any) -> None:
+        data = encoded((3, 8, ()), samples, strip_rows=2)
+        strip = pixelcodec.inspect(io.BytesIO(data)).strips[0]
+        fh = io.BytesIO(data)
+        reader = pixelcodec.stream_reader(fh)
+        assert fh.tell() == 36
+        reader.read(1)
+        assert fh.tell() == 36 + 9 + strip
+        reader.read(1)
+        assert fh.tell() == 36 + 9 + strip
+
+    @pytest.mark.parametrize("size", [0, 20, 60, -1])
+    def test_truncated_streams(self, samples: Any, size: int) -> None:
+        fh = io.BytesIO(encoded((3, 8, ()), samples)[:size])
+        with pytest.raises(FormatError, match=r"truncated|empty"):
+            pixelcodec.stream_reader(fh).read()
+
+    def test_the_writer_and_the_one_call_write_the_same(self, samples: Any) -> None:
+        sink = io.BytesIO()
+        with pixelcodec.stream_writer(sink, 5, 7, model=MODEL, strip_rows=3) as writer:
+            for row in samples:
+                writer.write(row[np.newaxis])
+        assert sink.getvalue() == pixelcodec.encode(samples, model=MODEL, strip_rows=3)
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    samples = np.random.default_rng(1).integers(0, 256, (4, 24, 16, 3), np.uint8)
+    expected = [pixelcodec.encode(image, model=MODEL, strip_rows=4) for image in samples]
+    found: dict[int, tuple[bytes, Any]] = {}
+
+    def work(index: int) -> None:
+        data = pixelcodec.encode(samples[index], model=MODEL, strip_rows=4)
+        found[index] = data, pixelcodec.decode(data)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(samples))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, image in enumerate(samples):
+        assert found[index][0] == expected[index]
+        np.testing.assert_array_equal(found[index][1], image)
+
+
+@cache
+def striped(restart: bool) -> tuple[bytes, Any]:
+    """A file of 7 strips of 3 rows, and its samples."""
+    samples = np.random.default_rng(2).integers(0, 256, (20, 9, 3), np.uint8)
+    return pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=restart), samples
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["chained", "restart"])
+class TestRegions:
+    @settings(deadline=None, max_examples=20)
+    @given(st.data())
+    def test_a_region_is_that_part_of_the_image(self, restart: bool, data: st.DataObject) -> None:
+        file, samples = striped(restart)
+        left, top = data.draw(st.integers(0, 8)), data.draw(st.integers(0, 19))
+        width, height = data.draw(st.integers(1, 9 - left)), data.draw(st.integers(1, 20 - top))
+        found = pixelcodec.decode(file, region=(left, top, width, height))
+        np.testing.assert_array_equal(found, samples[top : top + height, left : left + width])
+
+    def test_only_strips_that_are_needed_are_decoded(self, restart: bool) -> None:
+        file, _ = striped(restart)
+        calls: list[tuple[int, int]] = []
+        pixelcodec.decode(file, region=(2, 13, 1, 3), progress=lambda *call: calls.append(call))
+        strips = 2 if restart else 6
+        assert calls[-1] == (strips * 3 * 9, strips * 3 * 9)
+
+    @pytest.mark.parametrize("region", [(-1, 0, 2, 2), (0, 0, 0, 1), (8, 0, 2, 1), (0, 19, 1, 2)])
+    def test_regions_outside_are_refused(self, restart: bool, region: Any) -> None:
+        with pytest.raises(ValueError, match="region"):
+            pixelcodec.decode(striped(restart)[0], region=region)
+
+    def test_what_is_cut_off_below_does_not_matter(self, restart: bool) -> None:
+        file, samples = striped(restart)
+        found = pixelcodec.decode(file[:-20], region=(0, 0, 9, 4))
+        np.testing.assert_array_equal(found, samples[:4])
+
+
+class TestJobs:
+    def test_processes_give_the_same_samples(self) -> None:
+        samples = np.random.default_rng(3).integers(0, 256, (9, 7, 3), np.uint8)
+        data = pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=True)
+        np.testing.assert_array_equal(pixelcodec.decode(data, jobs=2), samples)
+
+    def test_the_checksum_is_checked(self) -> None:
+        samples = np.zeros((6, 7, 3), np.uint8)
+        data = bytearray(pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=True))
+        crc = stream.crc_of(samples)
+        data = data.replace(crc.to_bytes(4, "little"), bytes(4))
+        with pytest.raises(FormatError, match="CRC mismatch in the end mark"):
+            pixelcodec.decode(bytes(data), jobs=2)
