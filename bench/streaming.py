@@ -35,11 +35,11 @@ PIECE = 2**16
 WIDTH = 4096
 
 
-def resident_mb() -> float:
-    """Memory of this process now (Linux)."""
+def memory_mb(field: str) -> float:
+    """Memory of this process (Linux): VmRSS now, VmHWM at most so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024 / 1e6
+    (line,) = (line for line in lines if line.startswith(field))
+    return round(int(line.split()[1]) * 1024 / 1e6, 1)
 
 
 def blocks(photograph: npt.NDArray[np.uint8], height: int) -> Iterator[npt.NDArray[np.uint8]]:
@@ -61,7 +61,7 @@ class Watch:
         self.look()
 
     def look(self) -> None:
-        self.seen.append((round(time.perf_counter() - self._start, 2), round(resident_mb(), 1)))
+        self.seen.append((round(time.perf_counter() - self._start, 2), memory_mb("VmRSS")))
 
 
 def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Path) -> Any:
@@ -73,7 +73,8 @@ def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Pat
             crc = zlib.crc32(rows.data, crc)
             watch.look()
         file.write(encoder.finish())
-    return {"seen": watch.seen, "bytes": path.stat().st_size, "crc": crc}
+    peak = memory_mb("VmHWM")
+    return {"seen": watch.seen, "peak": peak, "bytes": path.stat().st_size, "crc": crc}
 
 
 def decode(path: Path) -> Any:
@@ -85,7 +86,7 @@ def decode(path: Path) -> Any:
                 crc = zlib.crc32(np.ascontiguousarray(rows).data, crc)
             watch.look()
     decoder.finish()
-    return {"seen": watch.seen, "crc": crc}
+    return {"seen": watch.seen, "peak": memory_mb("VmHWM"), "crc": crc}
 
 
 def elsewhere(*arguments: str) -> Any:
@@ -131,7 +132,7 @@ def main(photograph: Path, model: str, output: Path, megapixels: tuple[int, ...]
             seconds, memory = np.array(found["seen"]).T
             click.echo(
                 f"{count:4} megapixels, {direction}: {seconds[-1]:6.1f} s, at most "
-                f"{memory.max():.0f} MB ({memory[0]:.0f} MB before), {bpsp:.3f} bpsp"
+                f"{found['peak']:.0f} MB ({memory[0]:.0f} MB before), {bpsp:.3f} bpsp"
             )
     output.with_suffix(".json").write_text(json.dumps(passes) + "\n")
     plot(passes, output.with_suffix(".png"))

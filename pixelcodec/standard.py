@@ -38,8 +38,11 @@ class StandardEncoder:
             rows: uint8 or, of 16 bits, uint16 [rows, width, channels].
             progress: told of finished pixels.
         """
-        files = [png.write(Picture(np.ascontiguousarray(rows), self._bit_depth))]
+        picture = Picture(np.ascontiguousarray(rows), self._bit_depth)
         height, width, channels = rows.shape
+        files = [png.write(picture)]
+        if channels == 1 and self._bit_depth == 8:  # indexes, masks, drawings
+            files.append(png.write(picture, filtered=False))
         if rows.dtype == np.uint8 and channels >= 3 and max(height, width) <= _WEBP_SIDE_MOST:
             files.append(_webp(rows))
         progress(height * width)

@@ -63,12 +63,14 @@ def read(data: bytes) -> Picture:
     return Picture(_decode(header, parts[begin:end]), header.bit_depth, chunks)
 
 
-def write(picture: Picture, compress_level: int | None = None) -> bytes:
+def write(picture: Picture, compress_level: int | None = None, filtered: bool = True) -> bytes:
     """Write a PNG, from which :func:`read` gives an equal picture.
 
     Args:
         picture: Any picture.
         compress_level: 0 (none, to hand pixels on) to 9; None for the smallest file, slowest.
+        filtered: Whether rows of 8-bit gray are predicted from others, which helps where levels
+            are smooth. Those of fewer bits, and indexes into a palette, never are.
 
     Raises:
         UnsupportedImageError: A side is longer than the PNG library accepts.
@@ -78,7 +80,7 @@ def write(picture: Picture, compress_level: int | None = None) -> bytes:
         [
             (b"IHDR", header.pack()),
             *((chunk.type, chunk.data) for chunk in picture.chunks if not chunk.after),
-            *_encode(picture, compress_level),
+            *_encode(picture, compress_level, filtered),
             *((chunk.type, chunk.data) for chunk in picture.chunks if chunk.after),
             (b"IEND", b""),
         ]
@@ -188,10 +190,13 @@ def _decode(header: _Header, pixels: list[_Part]) -> Samples:
     return as_samples(array.reshape(header.height, header.width, channels), header.bit_depth)
 
 
-def _encode(picture: Picture, compress_level: int | None) -> list[_Part]:
+def _encode(picture: Picture, compress_level: int | None, filtered: bool) -> list[_Part]:
     """Encode the samples to IDAT chunks."""
-    code = _with_imagecodecs if picture.bit_depth == 16 else _with_pillow
-    return [part for part in _split(code(picture, compress_level)) if part[0] == b"IDAT"]
+    if picture.bit_depth == 16:
+        data = _with_imagecodecs(picture, compress_level)
+    else:
+        data = _with_pillow(picture, compress_level, filtered)
+    return [part for part in _split(data) if part[0] == b"IDAT"]
 
 
 def _with_imagecodecs(picture: Picture, compress_level: int | None) -> bytes:
@@ -204,8 +209,9 @@ def _with_imagecodecs(picture: Picture, compress_level: int | None) -> bytes:
         raise UnsupportedImageError(f"PNG does not hold this image: {error}") from error
 
 
-def _with_pillow(picture: Picture, compress_level: int | None) -> bytes:
-    mode = "P" if picture.is_palette or picture.bit_depth < 8 else _MODES[picture.channels]
+def _with_pillow(picture: Picture, compress_level: int | None, filtered: bool) -> bytes:
+    as_indexes = picture.is_palette or picture.bit_depth < 8 or not filtered
+    mode = "P" if as_indexes and picture.channels == 1 else _MODES[picture.channels]
     image = Image.frombuffer(mode, (picture.width, picture.height), picture.samples)
     if mode == "P":
         image.putpalette(_all_black(picture.bit_depth))  # of its length come the bits of a sample
