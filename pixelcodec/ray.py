@@ -229,7 +229,7 @@ def _convert_column(
 
 def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    meant_for_people = isinstance(error, PixelcodecError | OSError)
+    meant_for_people = isinstance(error, PixelcodecError | OSError) and text
     return text if meant_for_people else f"{type(error).__name__}: {text}"
 
 
@@ -256,7 +256,8 @@ def encode_folder(
         target: a folder, made where it is missing. ``sub/cat.jpg`` becomes ``sub/cat.pxc``.
         model: as :func:`pixelcodec.encode` takes it. Where it is the path of a file, every worker
             must have that.
-        concurrency: how many workers, of one CPU each; by default as many as there is room for.
+        concurrency: the most workers at a time, of one CPU each; by default as many as there is
+            room for.
         num_gpus: GPUs of each worker. With a part of one, several workers share it.
         overwrite: whether images are encoded whose output exists.
         verify: whether each file is decoded and compared with its image before it is written.
@@ -334,10 +335,12 @@ class _Job:
         files = [{"source": name, "target": output} for name, output in todo.items()]
         dataset = ray.data.from_items(files, override_num_blocks=len(files))
         dataset.context.max_errored_blocks = -1
+        # No file waits at a worker that may die of the one before; so a pool is fully used, and
+        # grows, when each of its workers has one.
         workers = ray.data.ActorPoolStrategy(
-            size=min(self.concurrency or _room(self.num_gpus), len(files)),
-            max_tasks_in_flight_per_actor=1,  # else a file that ends its worker takes others along
+            min_size=1, max_size=self.concurrency, max_tasks_in_flight_per_actor=1
         )
+        dataset.context.autoscaling_config.actor_pool_util_upscaling_threshold = 1.0
         with warnings.catch_warnings():
             # Without a limit a file that ends every worker is tried for ever. Ray 2.60 says that
             # this way to set it ends with 2.64, and has no other.
@@ -357,15 +360,6 @@ class _Job:
         for name in lost:
             error = f"its worker died, {_RETRIES + 1} times over; maybe of lack of memory"
             yield _outcome(name, error)
-
-
-def _room(num_gpus: float) -> int:
-    """Count the workers that the cluster has room for."""
-    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    room = there.get("CPU", 0)
-    if num_gpus:
-        room = min(room, there.get("GPU", 0) / num_gpus)
-    return max(1, int(room))
 
 
 def _outputs(names: Iterable[str], suffix: str) -> tuple[dict[str, str], list[Failure]]:

@@ -246,6 +246,7 @@ def test_errors_of_input_and_output_that_do_not_pass(error, calls, folder, tmp_p
         (PixelcodecError("two\nlines"), "two lines"),
         (ZeroDivisionError("a bug"), "ZeroDivisionError: a bug"),
         (MemoryError(), "MemoryError: "),
+        (PixelcodecError(), "PixelcodecError: "),
     ],
 )
 def test_other_errors_are_not_tried_again(error, line, folder, tmp_path):
