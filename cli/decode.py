@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO, Unpack
 
 import click
 
+from pixelcodec import suffixes
 from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
     Compute,
@@ -18,7 +19,7 @@ from pixelcodec.cli.common import (
     path_argument,
     written_by_option,
 )
-from pixelcodec.cli.files import PXC, STANDARD_STREAM, binary_input
+from pixelcodec.cli.files import STANDARD_STREAM, binary_input
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Sink, Task
@@ -86,7 +87,7 @@ def decode(
         with errors_about(batch.output):
             check_format(batch.output, _format(batch.output))
     work = partial(decode_file, model=model, region=region, preview=preview, compute=compute)
-    batch.convert(work, {PXC}, ".png")
+    batch.convert(work, {suffixes.PXC}, ".png")
 
 
 def decode_file(

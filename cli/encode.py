@@ -5,6 +5,7 @@ from typing import TypedDict, Unpack
 
 import click
 
+from pixelcodec import suffixes
 from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
     MODEL_NAMES,
@@ -14,7 +15,7 @@ from pixelcodec.cli.common import (
     examples,
     path_argument,
 )
-from pixelcodec.cli.files import PXC, SUFFIXES, read_bytes
+from pixelcodec.cli.files import read_bytes
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
@@ -86,7 +87,9 @@ def encode(
         "tile": tile,
         "restart": restart,
     }
-    batch.convert(partial(encode_file, choices=choices, compute=compute), SUFFIXES, PXC)
+    batch.convert(
+        partial(encode_file, choices=choices, compute=compute), suffixes.IMAGES, suffixes.PXC
+    )
 
 
 def encode_file(

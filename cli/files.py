@@ -1,7 +1,6 @@
 """Bytes in and out: files, ``-`` for the standard streams, outputs that are whole or absent."""
 
 import os
-import secrets
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,32 +9,24 @@ from io import BufferedWriter, BytesIO, RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
+from pixelcodec import suffixes
 from pixelcodec.cli.progress import is_terminal
+from pixelcodec.new_file import new_file
 
 STANDARD_STREAM = Path("-")
-
-PXC = ".pxc"
-
-# In a folder, only these are taken for images.
-SUFFIXES = frozenset(
-    (
-        *(".bmp", ".gif", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm", ".png", ".ppm", ".qoi"),
-        *(".tif", ".tiff", ".webp"),
-    )
-)
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
     """Return the files given, and the images below the folders given, folder by folder."""
     found: list[Path] = []
     for path in paths:
-        found += files_below(path, SUFFIXES) if is_folder(path) else [path]
+        found += files_below(path, suffixes.IMAGES) if is_folder(path) else [path]
     return found
 
 
-def files_below(folder: Path, suffixes: Collection[str]) -> list[Path]:
+def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
     """Return the files in a folder and the folders in it that end so, in any case, sorted."""
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
     return sorted(path for path in inside if os.path.isfile(path))
 
 
@@ -84,7 +75,8 @@ def atomic_output(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
     else:
-        with _replacing(path, force) as stream:
+        refuse_overwriting(path, force)
+        with new_file(path, overwrite=True) as stream:
             yield stream
 
 
@@ -104,21 +96,3 @@ def _standard_output() -> Iterator[BinaryIO]:
     yield stream
     # Here a closed pipe is still an error of this command; at exit it would be a traceback.
     stream.flush()
-
-
-@contextmanager
-def _replacing(path: Path, force: bool) -> Iterator[BinaryIO]:
-    refuse_overwriting(path, force)
-    target = Path(os.path.realpath(path))  # through a symbolic link, not in its place
-    # The same folder is the same file system, where a rename is atomic. A plain open, unlike
-    # tempfile's, leaves the access rights to the umask.
-    part = target.with_name(f".pixelcodec-{secrets.token_hex(6)}.part")
-    try:
-        with part.open("xb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
-    except BaseException:  # Ctrl-C too
-        part.unlink(missing_ok=True)
-        raise

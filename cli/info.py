@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pixelcodec import suffixes
 from pixelcodec.cli.common import (
     Failure,
     errors_about,
@@ -15,7 +16,7 @@ from pixelcodec.cli.common import (
     path_argument,
     recursive_option,
 )
-from pixelcodec.cli.files import PXC, binary_input
+from pixelcodec.cli.files import binary_input
 from pixelcodec.cli.inputs import find_sources
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
@@ -37,7 +38,7 @@ if TYPE_CHECKING:  # the library imports torch
 @click.pass_context
 def info(ctx: click.Context, paths: tuple[Path, ...], recursive: bool, as_json: bool) -> None:
     """Show header and strips of FILES, decoding nothing."""
-    sources, refused = find_sources(paths, {PXC}, recursive=recursive)
+    sources, refused = find_sources(paths, {suffixes.PXC}, recursive=recursive)
     failures = [Failure(path, why) for path, why in refused.items()]
     found = []
     for source in sources:

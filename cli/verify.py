@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 import click
 
+from pixelcodec import suffixes
 from pixelcodec.cli.batch import Batch, batch_options
 from pixelcodec.cli.common import (
     Compute,
@@ -18,7 +19,7 @@ from pixelcodec.cli.common import (
     written_by_option,
 )
 from pixelcodec.cli.decode import read_pxc
-from pixelcodec.cli.files import PXC, is_folder, read_bytes
+from pixelcodec.cli.files import is_folder, read_bytes
 from pixelcodec.cli.progress import Report
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Sink, Task
@@ -47,7 +48,9 @@ def verify(*, batch: Batch, model: str | None, **compute: Unpack[Compute]) -> No
     does not end in .pxc, is an image whose every pixel and metadata are compared.
     """
     batch, original = _without_original(batch)
-    batch.check(partial(verify_file, original=original, model=model, compute=compute), {PXC})
+    batch.check(
+        partial(verify_file, original=original, model=model, compute=compute), {suffixes.PXC}
+    )
 
 
 def verify_file(
@@ -71,7 +74,9 @@ def verify_file(
 def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
     """Part the files from the image that one of them is compared with, if there is one."""
     match batch.paths:
-        case (file, image) if image.suffix != PXC and not is_folder(image) and not is_folder(file):
+        case (file, image) if (
+            image.suffix != suffixes.PXC and not is_folder(image) and not is_folder(file)
+        ):
             return replace(batch, paths=(file,)), image
     return batch, None
 

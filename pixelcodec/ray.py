@@ -25,8 +25,7 @@ try:
 except ImportError as error:
     raise ImportError("pixelcodec.ray needs Ray Data: pip install pixelcodec[ray]") from error
 
-from pixelcodec import api
-from pixelcodec.cli.files import PXC, SUFFIXES
+from pixelcodec import api, suffixes
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, Samples, read_picture, write_picture
@@ -269,7 +268,7 @@ def encode_folder(
         ray.exceptions.RayError: the workers cannot start.
     """
     encoder = Encoder(model, device=_device(num_gpus), verify=verify)
-    job = _Job(encoder.encode, SUFFIXES, PXC, overwrite, concurrency, num_gpus)
+    job = _Job(encoder.encode, suffixes.IMAGES, suffixes.PXC, overwrite, concurrency, num_gpus)
     return job.run(_Folder(source), _Folder(target))
 
 
@@ -288,7 +287,7 @@ def decode_folder(
     as :func:`encode_folder` has it.
     """
     decoder = Decoder(model, device=_device(num_gpus))
-    job = _Job(decoder.decode, (PXC,), ".png", overwrite, concurrency, num_gpus)
+    job = _Job(decoder.decode, (suffixes.PXC,), ".png", overwrite, concurrency, num_gpus)
     return job.run(_Folder(source), _Folder(target))
 
 

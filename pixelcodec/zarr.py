@@ -65,7 +65,7 @@ class Pixelcodec(ArrayBytesCodec):
         numcodecs.check_images(len(shape), dtype.to_native_dtype().newbyteorder("<"))
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: "ArraySpec") -> int:
-        """Not known before."""
+        """Not known before, as files of the same shape differ in size; the error tells zarr so."""
         raise NotImplementedError
 
     async def _encode_single(self, chunk_data: NDBuffer, chunk_spec: "ArraySpec") -> Buffer:

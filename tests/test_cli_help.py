@@ -15,7 +15,7 @@ import pytest
 from commands import run, save
 from data_files import write_mnist
 from pictures import noise, scene
-from pixelcodec.cli.files import SUFFIXES
+from pixelcodec import suffixes
 from pixelcodec.cli.main import COMMANDS
 
 # Examples ----------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_the_guide_has_every_key_of_info(pxc: Path) -> None:
 
 
 def test_the_guide_has_every_suffix_of_images() -> None:
-    assert all(f"`{suffix}`" in GUIDE for suffix in SUFFIXES)
+    assert all(f"`{suffix}`" in GUIDE for suffix in suffixes.IMAGES)
 
 
 # Completion --------------------------------------------------------------------------------------

@@ -1,0 +1,11 @@
+"""How the names of files end."""
+
+PXC = ".pxc"
+
+IMAGES = frozenset(
+    (
+        *(".bmp", ".gif", ".jpeg", ".jpg", ".pam", ".pbm", ".pgm", ".png", ".ppm", ".qoi"),
+        *(".tif", ".tiff", ".webp"),
+    )
+)
+"""In a folder, only these are taken for images."""
