@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types bench bench-large clean
+.PHONY: demo test lint types docs bench bench-large clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -31,6 +31,10 @@ types: $(READY)
 	cp -R pixelcodec build/types/
 	cp -R cli models build/types/pixelcodec/
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml
+
+# The API reference, docs/API.md, of the docstrings. A test compares the two.
+docs: $(READY)
+	$(BIN)/python docs/make_api.py
 
 # Speed on photographs of Kodak's size, and of the parts of the work. BENCH='--model photo-s' picks
 # a model. The tests' own options skip benchmarks. bench/ has scripts, too: profile_wave.py shows

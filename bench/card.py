@@ -25,6 +25,7 @@ import torch
 
 from pixelcodec import api, evaluation
 from pixelcodec.cli.files import image_files
+from pixelcodec.effort import STATIC
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.pictures import read_picture
@@ -53,7 +54,7 @@ def measure(file: Path, model: str, device: str) -> Measured:
         image = read_picture(file).to_array()
     except UnsupportedImageError as error:
         return Measured(file, skipped=str(error))
-    data = api.encode(image, model=model, device=device)
+    data = api.encode(image, model=model, device=device, effort=STATIC)
     if not np.array_equal(api.decode(data, model=model, device=device), image):
         raise AssertionError(f"{file}: not lossless")
     engine = make_engine(zoo.load(model), device=device)
@@ -105,7 +106,7 @@ def measure_speed(model: str, device: str, threads: int, repeats: int) -> Card:
     encode_seconds, decode_seconds = [], []
     for _ in range(repeats):
         start = time.perf_counter()
-        data = api.encode(image, **settings)
+        data = api.encode(image, effort=STATIC, **settings)
         encoded = time.perf_counter()
         api.decode(data, **settings)
         encode_seconds.append(encoded - start)

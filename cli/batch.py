@@ -4,11 +4,11 @@ import functools
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from queue import SimpleQueue
+from typing import Any
 
 import click
 
@@ -24,8 +24,6 @@ from pixelcodec.cli.files import STANDARD_STREAM, atomic_output
 from pixelcodec.cli.inputs import check_output, find_sources, make_folders, plan_outputs
 from pixelcodec.cli.progress import Report, Watch, files_bar
 from pixelcodec.cli.work import Sink, Task, Work
-
-Item = TypeVar("Item")
 
 Call = Callable[[Work, Task, Sink, Report | None], str | None]
 """Does work somewhere."""
@@ -55,13 +53,16 @@ class Batch:
     force: bool = False
     skip_existing: bool = False
 
-    def convert(self, work: Work, inputs: Collection[str], suffix: str) -> None:
+    def convert(
+        self, work: Work, inputs: Collection[str], suffix: str, alone: Work | None = None
+    ) -> None:
         """Make an output of each file, go on after failures, and exit with 1 if there were any.
 
         Args:
             work: What makes the outputs. What it says is a remark, for standard error.
             inputs: Suffixes of the files that are taken from folders.
             suffix: Of the outputs.
+            alone: What makes the output of one file, which may have all :attr:`jobs` for itself.
         """
         check_output(self.paths, self.output, self.out_dir)
         if self.force and self.skip_existing:
@@ -70,6 +71,8 @@ class Batch:
         tasks = plan_outputs(sources, suffix, output=self.output, out_dir=self.out_dir)
         if self.out_dir is not None:
             make_folders(tasks, self.out_dir)
+        if alone is not None and len(tasks) == 1:
+            work = alone
         self._run(work, tasks, refused, say=functools.partial(click.echo, err=True))
 
     def check(self, work: Work, inputs: Collection[str]) -> None:
@@ -121,17 +124,22 @@ class Batch:
 
 def batch_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that takes ``paths`` the options of a batch, and hand it a :class:`Batch`."""
-    return _with_batch(command, recursive_option, _jobs_option, quiet_option)
+    return _with_batch(command, recursive_option, _jobs_option(_FILES_AT_A_TIME), quiet_option)
 
 
-def conversion_options(output_help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Do as :func:`batch_options`, and add the options about outputs."""
+def conversion_options(
+    output_help: str, jobs_help: str = ""
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Do as :func:`batch_options`, and add the options about outputs.
+
+    ``jobs_help``: what jobs do with one file, if anything.
+    """
     return lambda command: _with_batch(
         command,
         output_option(output_help),
         _out_dir_option,
         recursive_option,
-        _jobs_option,
+        _jobs_option(f"{_FILES_AT_A_TIME} {jobs_help}".rstrip()),
         force_option,
         _skip_existing_option,
         quiet_option,
@@ -153,15 +161,20 @@ def _with_batch(
     return wrapped
 
 
-_jobs_option = click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=1),
-    default=1,
-    show_default=True,
-    metavar="N",
-    help="Files at a time, each in a process of its own.",
-)
+def _jobs_option(help_text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "-j",
+        "--jobs",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        metavar="N",
+        help=help_text,
+    )
+
+
+_FILES_AT_A_TIME = "Files at a time, each in a process of its own."
+
 _out_dir_option = click.option(
     "--out-dir",
     type=click.Path(path_type=Path),
@@ -202,26 +215,20 @@ def _in_workers(tasks: Sequence[Task], do: Do, jobs: int, tell: Tell) -> None:
     """Let each of ``jobs`` threads wait for a process of its own."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from pixelcodec.cli.workers import Workers
+    from pixelcodec.cli.workers import FileWorkers
+    from pixelcodec.workers import next_of
 
     finished: SimpleQueue[Future[tuple[Task, Outcome]]] = SimpleQueue()
-    with ThreadPoolExecutor(jobs) as threads, Workers() as workers:
+    with ThreadPoolExecutor(jobs) as threads, FileWorkers() as workers:
         try:
             for task in tasks:
                 future = threads.submit(lambda task: (task, do(task, workers.call)), task)
                 future.add_done_callback(finished.put)
             for _ in tasks:
-                tell(*_next(finished).result())
+                tell(*next_of(finished).result())
         except BaseException:  # Ctrl-C too: the workers end now, and then the threads
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _next(queue: "SimpleQueue[Item]") -> Item:
-    while True:
-        # Ctrl-C that another thread takes is noticed when this one wakes up.
-        with suppress(Empty):
-            return queue.get(timeout=0.2)
 
 
 @contextmanager

@@ -27,8 +27,6 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
     from pixelcodec.cli.measuring import Comparison, Result, Watch
     from pixelcodec.cli.views import Look
 
-NO_JPEG_XL = "JPEG XL is left out: install imagecodecs, or the Pillow plug-in pillow-jxl-plugin"
-
 
 @click.command(
     epilog=examples(
@@ -114,13 +112,11 @@ def _start(models: Sequence[str], compute: Compute, described: bool) -> "Compari
     from pixelcodec.cli.machine import circumstances
     from pixelcodec.cli.measuring import Comparison
 
-    jpeg_xl = [codec for effort in (7, 9) if (codec := rivals.jpeg_xl(effort))]
-    if not jpeg_xl:
-        click.echo(NO_JPEG_XL, err=True)
+    theirs = [rivals.png(), rivals.webp(), rivals.jpeg_xl(7), rivals.jpeg_xl(9)]
     ours = [rivals.pixelcodec(name, compute) for name in models]
     with errors_about(None):
         about = circumstances(compute) if described else {}
-    return Comparison([rivals.png(), rivals.webp(), *jpeg_xl, *ours], about)
+    return Comparison([*theirs, *ours], about)
 
 
 def _measure(

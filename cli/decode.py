@@ -4,7 +4,7 @@ import re
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
@@ -51,7 +51,8 @@ def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> "R
 )
 @path_argument("paths", nargs=-1, required=True, metavar="FILES...", shell_complete=pxc_files)
 @conversion_options(
-    "Output image, its format by its suffix; by default the file's name with the suffix .png."
+    "Output image, its format by its suffix; by default the file's name with the suffix .png.",
+    "Of one file: its strips at a time, if they need no other, as `encode --restart` makes them.",
 )
 @written_by_option
 @click.option(
@@ -87,7 +88,8 @@ def decode(
         with errors_about(batch.output):
             check_format(batch.output, _format(batch.output))
     work = partial(decode_file, model=model, region=region, preview=preview, compute=compute)
-    batch.convert(work, {suffixes.PXC}, ".png")
+    alone = partial(work, jobs=batch.jobs)
+    batch.convert(work, {suffixes.PXC}, ".png", alone)
 
 
 def decode_file(
@@ -99,12 +101,18 @@ def decode_file(
     region: "Region | None",
     preview: bool,
     compute: Compute,
+    jobs: int = 1,
 ) -> str | None:
-    """Decode one file, write its image, and say what the image's format cannot hold of it."""
+    """Decode one file, write its image, and say what the image's format cannot hold of it.
+
+    ``jobs``: processes for the strips of the file.
+    """
     from pixelcodec.pictures import write_picture
 
     assert task.target is not None
-    picture = read_pxc(task.source, report, model, compute, region=region, preview=preview)
+    picture = read_pxc(
+        task.source, report, model, compute, region=region, preview=preview, jobs=jobs
+    )
     with errors_about(task.target):
         file = BytesIO()
         lost = write_picture(picture, file, _format(task.target))
@@ -123,6 +131,7 @@ def read_pxc(
     *,
     region: "Region | None" = None,
     preview: bool = False,
+    jobs: int = 1,
 ) -> "Picture":
     """Decode a .pxc file, or standard input for ``-``: all of it, a region, or its preview."""
     from pixelcodec import api
@@ -133,25 +142,10 @@ def read_pxc(
     with errors_about(file), binary_input(file) as stream:
         if preview:
             return Picture.from_array(api.preview_from(stream, **coding))
-        if region is None:
-            return api.decode_picture(stream, **coding)
-        return _read_region(file, stream, region, coding)
-
-
-def _read_region(file: Path, stream: BinaryIO, region: "Region", coding: "Coding") -> "Picture":
-    from pixelcodec import api
-    from pixelcodec.pictures import Picture
-    from pixelcodec.stream import stream_reader
-
-    data = BytesIO(stream.read())
-    whole = stream_reader(data, **coding)
-    data.seek(0)
-    try:
-        array = api.decode_from(data, region=region, **coding)
-    except ValueError as error:
-        raise Failure(file, error) from error
-    samples = array.astype("u1") if array.dtype == bool else array
-    return Picture(samples.reshape(*array.shape[:2], -1), whole.header.bit_depth, whole.chunks)
+        try:
+            return api.decode_picture(stream, region=region, jobs=jobs, **coding)
+        except ValueError as error:
+            raise Failure(file, error) from error
 
 
 def _format(target: Path) -> str:

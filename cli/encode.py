@@ -29,12 +29,13 @@ class Choices(TypedDict):
     strip_rows: int | None
     tile: int | None
     restart: bool
+    effort: int | None
 
 
 @click.command(
     epilog=examples(
         "pixelcodec encode photo.png",
-        "pixelcodec encode -r photos --out-dir archive -j 2 -m photo-s",
+        "pixelcodec encode -r photos --out-dir archive -j 2 -e 9",
         "pixelcodec encode photo.png -o strips.pxc --restart --strip-rows 64",
         "pixelcodec encode - < photo.png > photo.pxc",
     )
@@ -48,6 +49,14 @@ class Choices(TypedDict):
     shell_complete=model_names,
     help=f"{MODEL_NAMES} Or: standard, which is PNG or WebP inside. "
     "[default: photo-m for 8-bit colour and gray, standard for other kinds]",
+)
+@click.option(
+    "-e",
+    "--effort",
+    type=click.IntRange(1, 9),
+    metavar="1..9",
+    help="1 is fastest (photo-s), 9 smallest. From 3 on the model learns from the image first, "
+    "which costs the decoder nothing. [default: 5]",
 )
 @click.option(
     "--strip-rows",
@@ -71,6 +80,7 @@ def encode(
     *,
     batch: Batch,
     model: str | None,
+    effort: int | None,
     strip_rows: int | None,
     tile: int | None,
     restart: bool,
@@ -86,6 +96,7 @@ def encode(
         "strip_rows": strip_rows,
         "tile": tile,
         "restart": restart,
+        "effort": effort,
     }
     batch.convert(
         partial(encode_file, choices=choices, compute=compute), suffixes.IMAGES, suffixes.PXC

@@ -7,7 +7,7 @@ and stay in order in gray.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from pixelcodec.cli.common import Compute
 from pixelcodec.cli.progress import Progress
 
 if TYPE_CHECKING:  # it imports torch
-    from pixelcodec.evaluation import BitMap
+    from pixelcodec.engine import Engine
+    from pixelcodec.evaluation import BitMap, Cut
 
 Bits = npt.NDArray[np.float32]
 """[height, width]."""
@@ -111,30 +112,43 @@ def resized(bits: Bits, width: int) -> Bits:
     return np.asarray(Image.fromarray(bits).resize((width, height), way))
 
 
-def bits_of(
+def bits_of(pixels: Samples, model: str, compute: Compute, progress: Progress | None) -> "BitMap":
+    """Bits of each sample of an image under ``model``, as :func:`bits_under` gives them.
+
+    Raises:
+        PixelcodecError: there is no such model, or it does not code such images.
+    """
+    from pixelcodec.models import zoo
+    from pixelcodec.plan import check_bit_depth
+    from pixelcodec.runtime import make_engine
+
+    engine = make_engine(zoo.load(model), compute["backend"], compute["device"])
+    bit_depth = 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize
+    check_bit_depth(bit_depth, engine.program.bit_depth, model)
+    return bits_under(engine, pixels, compute["threads"], progress)
+
+
+def bits_under(
+    engine: "Engine",
     pixels: Samples,
-    model: str,
-    compute: Compute,
+    threads: int | None,
     progress: Progress | None,
-    tile: int | None = None,
+    **cut: "Unpack[Cut]",
 ) -> "BitMap":
-    """Bits of each sample of an image under ``model``, but for alpha, which no model codes.
+    """Bits of each sample of an image under a network, but for alpha, which no model codes.
+
+    ``cut``: how the image is cut, as :func:`pixelcodec.encode` takes it.
 
     Returns:
         float32 [height, width, channels of colour].
 
     Raises:
-        PixelcodecError: there is no such model, or it does not code such images.
+        PixelcodecError: the network does not code images of so many channels.
     """
     from pixelcodec.evaluation import bit_map
-    from pixelcodec.models import zoo
-    from pixelcodec.plan import check_bit_depth
-    from pixelcodec.runtime import make_engine, pixel_counter
+    from pixelcodec.runtime import pixel_counter
 
-    engine = make_engine(zoo.load(model), compute["backend"], compute["device"])
-    bit_depth = 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize
-    check_bit_depth(bit_depth, engine.program.bit_depth, model)
     count = pixel_counter(progress, pixels.shape[0] * pixels.shape[1])
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
     colours = np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels
-    return bit_map(colours, engine, tile, count, compute["threads"])
+    return bit_map(colours, engine, count, threads, **cut)

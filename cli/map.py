@@ -18,14 +18,13 @@ from pixelcodec.cli.common import (
     quiet_option,
 )
 from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, default_output, read_bytes
-from pixelcodec.cli.progress import Progress, progress_bar
+from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import channel_names
 
 if TYPE_CHECKING:  # they import NumPy, Pillow and torch
-    from pixelcodec.cli.heat import Samples
     from pixelcodec.cli.panels import Panel
-    from pixelcodec.evaluation import BitMap
+    from pixelcodec.evaluation import BitMap, Cut
 
 
 @click.command(
@@ -77,9 +76,9 @@ def map(
 ) -> None:
     """Draw how many bits each pixel of IMAGE takes.
 
-    Black is none, pale yellow many. IMAGE is an image, or a .pxc file, which is decoded first. The
-    bits are the exact information under the model; a .pxc file is as long as their sum, and some
-    bytes.
+    Black is none, pale yellow many. IMAGE is an image, or a .pxc file, which is decoded first, and
+    whose model, strips and tiles are those of the map. The bits are the exact information under the
+    model; a .pxc file is as long as their sum, and some bytes.
     """
     from pixelcodec.cli import panels
     from pixelcodec.cli.heat import scale_of
@@ -107,38 +106,44 @@ def _bits(image: Path, model: str | None, quiet: bool, compute: Compute) -> tupl
     """The bits of each sample of an image or of a .pxc file, and the model that they are of."""
     from pixelcodec.cli.heat import bits_of
     from pixelcodec.container import MAGIC
+    from pixelcodec.effort import effort_of
     from pixelcodec.pictures import read_picture
-    from pixelcodec.plan import DEFAULT_MODEL
 
     with errors_about(image):
         source = read_bytes(image)
         if source.getvalue().startswith(MAGIC):
-            with progress_bar(f"{image.name}: decoding", quiet=quiet) as progress:
-                pixels, name, tile = _decoded(source, model, progress, compute)
-        else:
-            pixels = read_picture(source).in_colour().to_array()
-            name, tile = model or DEFAULT_MODEL, None
+            return _bits_of_file(source, image.name, model, quiet, compute)
+        pixels = read_picture(source).in_colour().to_array()
+        name = model or effort_of(None).model
         with progress_bar(image.name, quiet=quiet) as progress:
-            return bits_of(pixels, name, compute, progress, tile), name
+            return bits_of(pixels, name, compute, progress), name
 
 
-def _decoded(
-    source: BytesIO, model: str | None, progress: Progress | None, compute: Compute
-) -> tuple["Samples", str, int]:
-    """The pixels of a .pxc file, what wrote it, and the side of its tiles."""
-    from pixelcodec import api
+def _bits_of_file(
+    source: BytesIO, label: str, model: str | None, quiet: bool, compute: Compute
+) -> tuple["BitMap", str]:
+    """The same of a .pxc file: by the network that decodes it, in its own strips and tiles."""
+    from pixelcodec import api, runtime
+    from pixelcodec.cli.heat import bits_under
+    from pixelcodec.container import STANDARD, Reader
     from pixelcodec.errors import UnsupportedImageError
-    from pixelcodec.runtime import STANDARD_NAME
+    from pixelcodec.models import zoo
 
-    info = api.inspect(source)
-    if info.model_name == STANDARD_NAME:
+    start = Reader(source).start
+    header = start.header
+    if header.model_id == STANDARD:
         raise UnsupportedImageError(
             "no model wrote it, but PNG or WebP; decode it, and draw the map of the image"
         )
-    pixels = api.decode(source.getvalue(), model=model, progress=progress, **compute)
-    name = model or info.model_name
-    assert name is not None  # else it could not be decoded
-    return pixels, name, info.tile
+    engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
+    with progress_bar(f"{label}: decoding", quiet=quiet) as progress:
+        pixels = api.decode(source.getvalue(), model=model, progress=progress, **compute)
+    cut: Cut = {"tile": header.tile, "strip_rows": header.strip_rows, "restart": header.restart}
+    with progress_bar(label, quiet=quiet) as progress:
+        bits = bits_under(engine, pixels, compute["threads"], progress, **cut)
+    name = model or zoo.find(header.model_id)
+    assert name is not None  # else there would be no engine
+    return bits, name
 
 
 def _panels(bits: "BitMap", channels: bool, width: int | None) -> list["Panel"]:

@@ -1,13 +1,11 @@
 """The codecs that ``pixelcodec compare`` runs, all behind the same two functions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib import import_module
-from importlib.metadata import version
-from importlib.util import find_spec
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import PIL
@@ -56,10 +54,20 @@ def png() -> Codec:
 
 def webp() -> Codec:
     """Return lossless WebP; quality, where nothing is lost, is the effort, and 100 the highest."""
-    library = f"libwebp {features.version('webp')}"
-    options = {"lossless": True, "quality": 100, "method": 6, "exact": True}
-    codec = _pillow("WebP lossless", "WEBP", library, **options)
-    return replace(codec, holds=_webp_holds)
+
+    def encode(pixels: Samples, _: Progress | None) -> bytes:
+        buffer = BytesIO()
+        image = Image.fromarray(pixels)
+        image.save(buffer, "WEBP", lossless=True, quality=100, method=6, exact=True)
+        return buffer.getvalue()
+
+    def decode(data: bytes, _: Progress | None) -> Samples:
+        with Image.open(BytesIO(data), formats=["WEBP"]) as image:
+            return np.array(image)
+
+    library = f"libwebp {features.version('webp')} by Pillow {PIL.__version__}"
+    about = f"{library}, lossless, quality 100, method 6, exact"
+    return Codec("WebP lossless", about, encode, decode, _webp_holds)
 
 
 def _webp_holds(pixels: Samples) -> bool:
@@ -67,27 +75,18 @@ def _webp_holds(pixels: Samples) -> bool:
     return _depth(pixels) == 8 and pixels.shape[2:] != (2,)
 
 
-def jpeg_xl(effort: int) -> Codec | None:
-    """Return lossless JPEG XL by imagecodecs or by the Pillow plug-in; None without either."""
-    name = f"JPEG XL e{effort}"
-    if find_spec("imagecodecs"):
-        import imagecodecs
-
-        return Codec(
-            name,
-            f"{imagecodecs.jpegxl_version()} by imagecodecs {imagecodecs.__version__}, "
-            f"effort {effort}, 1 thread",
-            lambda pixels, _: bytes(
-                imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort, numthreads=1)
-            ),
-            lambda data, _: imagecodecs.jpegxl_decode(data, numthreads=1),
-            lambda pixels: pixels.dtype != np.bool_,
-        )
-    if find_spec("pillow_jxl"):
-        import_module("pillow_jxl")  # registers the format with Pillow
-        library = f"pillow-jxl-plugin {version('pillow-jxl-plugin')}"
-        return _pillow(name, "JXL", library, lossless=True, effort=effort)
-    return None
+def jpeg_xl(effort: int) -> Codec:
+    """Return lossless JPEG XL."""
+    return Codec(
+        f"JPEG XL e{effort}",
+        f"{imagecodecs.jpegxl_version()} by imagecodecs {imagecodecs.__version__}, "
+        f"effort {effort}, 1 thread",
+        lambda pixels, _: bytes(
+            imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort, numthreads=1)
+        ),
+        lambda data, _: imagecodecs.jpegxl_decode(data, numthreads=1),
+        lambda pixels: pixels.dtype != np.bool_,
+    )
 
 
 def pixelcodec(model: str, compute: Compute) -> Codec:
@@ -113,19 +112,3 @@ def pixelcodec(model: str, compute: Compute) -> Codec:
 def _depth(pixels: Samples) -> int:
     """Bits of a sample."""
     return 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize
-
-
-def _pillow(name: str, image_format: str, library: str, **options: Any) -> Codec:
-    def encode(pixels: Samples, _: Progress | None) -> bytes:
-        buffer = BytesIO()
-        Image.fromarray(pixels).save(buffer, image_format, **options)
-        return buffer.getvalue()
-
-    def decode(data: bytes, _: Progress | None) -> Samples:
-        with Image.open(BytesIO(data), formats=[image_format]) as image:
-            return np.array(image)
-
-    settings = ", ".join(
-        option if value is True else f"{option} {value}" for option, value in options.items()
-    )
-    return Codec(name, f"{library} by Pillow {PIL.__version__}, {settings}", encode, decode)

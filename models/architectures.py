@@ -23,6 +23,7 @@ PROGRAMS: dict[str, Callable[[IntegerNetwork, Arithmetic], Program]] = {
     diagonal_bilstm.ARCHITECTURE: diagonal_bilstm.IntegerDiagonalBiLSTM,
     multi_scale.ARCHITECTURE: multi_scale.IntegerMultiScale,
 }
+"""What makes an integer network of each architecture ready to run."""
 
 
 def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:

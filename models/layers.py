@@ -81,6 +81,9 @@ class MaskedConv2d(nn.Module):
 
     Data flow: float [n, inputs, h, w] -> conv2d with ``weight * mask``, zero padding
     -> float [n, outputs, h, w].
+
+    Attributes:
+        exponents: of the integer layer that it was made of; None where it was made anew.
     """
 
     mask: Tensor
@@ -95,6 +98,7 @@ class MaskedConv2d(nn.Module):
         self.weight = nn.Parameter(torch.randn(shape) * scale)
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.register_buffer("mask", mask, persistent=False)
+        self.exponents: Tensor | None = None
         self.quantised = False
 
     def masked_weight(self) -> Tensor:
@@ -103,10 +107,14 @@ class MaskedConv2d(nn.Module):
         if not self.quantised:
             return weight
         with torch.no_grad():
-            exponents = weight_exponents(weight, self.bias)
+            exponents = self.exponents_of(weight)
             rounding = round_weight(weight, exponents)
             rounding = rounding / torch.exp2(exponents).view(-1, 1, 1, 1) - weight
         return weight + rounding
+
+    def exponents_of(self, weight: Tensor) -> Tensor:
+        """Exponents of its outputs, given the masked weight: those of an integer layer stay."""
+        return weight_exponents(weight, self.bias) if self.exponents is None else self.exponents
 
     def forward(self, values: Tensor) -> Tensor:  # noqa: D102
         weight = self.masked_weight().to(values.dtype, memory_format=torch.channels_last)

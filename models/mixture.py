@@ -46,12 +46,13 @@ WEIGHT_STEPS = 32
 SLOPE_SHIFT = 4
 """A slope of 8 fractional bits times a residual in levels is shifted to sixteenths of a level."""
 
-_LEVELS = 256
+LEVELS = 256
 _MEAN_MARGIN = 8 * SUBLEVELS  # means reach 8 levels outside the sample range
-_REACH = _LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
+_REACH = LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
 _ROW = 2 * _REACH + 1
-_LOWEST_MEAN, _HIGHEST_MEAN = -_MEAN_MARGIN, (_LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
-_FLOOR = 2.0**-20  # about what the coder gives a level at least, for a weight of 1
+_LOWEST_MEAN, _HIGHEST_MEAN = -_MEAN_MARGIN, (LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
+FLOOR = 2.0**-20
+"""About what the coder gives a level at least, for a weight of 1."""
 
 Integers = npt.NDArray[Any]
 
@@ -102,9 +103,9 @@ def bits_of_samples(parameters: Tensor, samples: Tensor, centre: Tensor) -> Tens
     offset = -((residual.unsqueeze(-1) - means) * inverse).abs()  # symmetric; precise in the tail
     inside = torch.sigmoid(offset + inverse / 2) - torch.sigmoid(offset - inverse / 2)
     low = (below.unsqueeze(-1) - means) * inverse
-    total = torch.sigmoid(low + _LEVELS * inverse) - torch.sigmoid(low)
-    numerator = (weights * inside).sum(-1) + _FLOOR
-    return torch.log2((weights * total).sum(-1) + _LEVELS * _FLOOR) - torch.log2(numerator)
+    total = torch.sigmoid(low + LEVELS * inverse) - torch.sigmoid(low)
+    numerator = (weights * inside).sum(-1) + FLOOR
+    return torch.log2((weights * total).sum(-1) + LEVELS * FLOOR) - torch.log2(numerator)
 
 
 def _sees(channel: int, like: Tensor) -> Tensor:

@@ -150,7 +150,7 @@ class Conditionals(Protocol):
     """The distributions of the pixels in hand, channel by channel."""
 
     def distribution(self, channel: int) -> Distribution:
-        """Of ``channel``, given the channels before, which were revealed."""
+        """The distribution of ``channel``, given those before it, which were revealed."""
 
     def reveal(self, channel: int, samples: Samples) -> None:
         """Let later channels see the ``samples`` (uint8 [pixels]) of ``channel``."""

@@ -1,9 +1,9 @@
-"""From trained float layers to integer layers."""
+"""From trained float layers to integer layers, and back."""
 
 import torch
 from torch import Tensor
 
-from pixelcodec.models.layers import ACTIVATION_BITS, MaskedConv2d, round_weight, weight_exponents
+from pixelcodec.models.layers import ACTIVATION_BITS, MaskedConv2d, round_weight
 from pixelcodec.models.network import IntegerLayer
 
 
@@ -27,10 +27,9 @@ def integer_layer(
     Raises:
         ValueError: an output's weights are too large for ``out_bits`` (a negative shift).
     """
-    if taps is None:
-        taps = layer.mask.amax((0, 1)).flatten().nonzero().flatten()
-    weight = (layer.weight * layer.mask).detach()[outputs]
-    exponents = weight_exponents(weight, layer.bias[outputs])
+    taps = _taps(layer) if taps is None else taps
+    masked = (layer.weight * layer.mask).detach()
+    weight, exponents = masked[outputs], layer.exponents_of(masked)[outputs]
     shift = exponents + ACTIVATION_BITS - out_bits
     if shift.min() < 0:
         raise ValueError(
@@ -49,6 +48,47 @@ def integer_layer(
 def select_inputs(layer: IntegerLayer, inputs: slice | Tensor) -> IntegerLayer:
     """The part of ``layer`` that belongs to some of its inputs; bias and shift stay."""
     return IntegerLayer(layer.weight[inputs].contiguous(), layer.bias, layer.shift)
+
+
+def restore(
+    layer: MaskedConv2d,
+    integers: IntegerLayer,
+    out_bits: float | Tensor,
+    outputs: slice = slice(None),
+    offset: float | Tensor = 0.0,
+    inputs: slice = slice(None),
+) -> None:
+    """Give ``layer`` the weights that :func:`integer_layer` rounds to ``integers``.
+
+    Args:
+        layer: is changed; its exponents stay as they were in the integer layer.
+        integers: what :func:`integer_layer` gave for ``outputs`` and :func:`select_inputs` for
+            ``inputs``.
+        out_bits: as :func:`integer_layer` takes it, like all that follow.
+        outputs: likewise.
+        offset: likewise.
+        inputs: as :func:`select_inputs` takes it.
+    """
+    taps = _taps(layer)
+    shift = integers.shift.to(torch.float32)
+    exponents = shift - ACTIVATION_BITS + out_bits
+    half = torch.where(shift > 0, torch.exp2(shift - 1), torch.zeros_like(shift))
+    bias = integers.bias.to(torch.float32) - half - offset * torch.exp2(shift)
+    weight = integers.weight.to(torch.float32) * torch.exp2(-exponents)
+    by_tap = weight.view(len(taps), -1, len(shift)).permute(2, 1, 0)
+    with torch.no_grad():
+        found = layer.weight.flatten(2)  # shares memory
+        part = found[outputs, inputs]
+        part[..., taps] = by_tap
+        layer.bias[outputs] = bias * torch.exp2(-exponents - ACTIVATION_BITS)
+        if layer.exponents is None:
+            layer.exponents = torch.zeros_like(layer.bias)
+        layer.exponents[outputs] = exponents
+
+
+def _taps(layer: MaskedConv2d) -> Tensor:
+    """Indices of the taps that are not masked for all."""
+    return layer.mask.amax((0, 1)).flatten().nonzero().flatten()
 
 
 def _integers(values: Tensor, dtype: torch.dtype) -> Tensor:

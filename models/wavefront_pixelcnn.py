@@ -21,7 +21,7 @@ program that codes; :meth:`WavefrontPixelCNN.integer_network` leads from one to 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models import context, mixture
+from pixelcodec.models import context, likelihood, mixture
 from pixelcodec.models.layers import (
     ACTIVATION_BITS,
     STREAM_BITS,
@@ -40,8 +40,15 @@ from pixelcodec.models.layers import (
     relu,
 )
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.program import Arithmetic, Canvas, Coarser, Plane, Samples
-from pixelcodec.models.quantise import integer_layer, select_inputs
+from pixelcodec.models.program import (
+    Arithmetic,
+    Canvas,
+    Coarser,
+    Conditionals,
+    Plane,
+    Samples,
+)
+from pixelcodec.models.quantise import integer_layer, restore, select_inputs
 
 ARCHITECTURE = "wavefront-pixelcnn-1"
 CHANNELS = context.CHANNELS
@@ -85,6 +92,10 @@ class Config:
             value = getattr(self, name)
             if not (isinstance(value, int) and least <= value <= most):
                 raise ModelError(f"a network of {name} {value!r}; it must be in {least}..{most}")
+
+
+Rounding = tuple[float | Tensor, slice, float | Tensor]
+"""Fractional bits, outputs and offset, see :func:`pixelcodec.models.quantise.integer_layer`."""
 
 
 class WavefrontPixelCNN(QuantisationAware):
@@ -132,9 +143,23 @@ class WavefrontPixelCNN(QuantisationAware):
         residuals = (samples - centre)[..., :SEEN].numpy()
         companded = torch.from_numpy(self._table.take(residuals + context.ZERO_DIFFERENCE))
         features = torch.from_numpy(seen.features).view(*shape, -1)
-        stream = self.trunk(_as_channels(features.to(device)))
-        parameters = self.heads(stream, _as_channels(companded.to(device)))
-        return mixture.bits_of_samples(parameters, samples.to(device), centre.to(device))
+        stream = relu(self.trunk(as_channels(features.to(device))), self.input.quantised)
+        parameters = self.heads(torch.cat([stream, as_channels(companded.to(device))], 1))
+        return likelihood.bits_of_samples(parameters, samples.to(device), centre.to(device))
+
+    def bits_of_seen(self, features: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
+        """Bits of each sample of pixels whose trunk was run already.
+
+        Args:
+            features: int8 [n, width + SEEN], see :meth:`IntegerWavefrontPixelCNN.seen`.
+            samples: uint8 [n, 3].
+            centre: int16 [n, 3].
+
+        Returns:
+            float32 [n, 3], bits.
+        """
+        parameters = self.heads(as_channels(features[None, :, None]))[0, :, 0]
+        return likelihood.bits_of_samples(parameters, samples, centre)
 
     def trunk(self, features: Tensor) -> Tensor:
         """[n, FEATURES, h, w] -> stream, [n, width, h, w]."""
@@ -144,11 +169,13 @@ class WavefrontPixelCNN(QuantisationAware):
             stream = stream + mix(relu(inside, self.input.quantised))
         return stream
 
-    def heads(self, stream: Tensor, companded: Tensor) -> Tensor:
-        """Stream and residuals of R and G [n, 2, h, w] -> float32 [n, h, w, 3, parameters]."""
-        quantised = self.input.quantised
-        features = torch.cat([relu(stream, quantised), companded], 1)
-        parameters = self.parameters_of(relu(self.head(features), quantised))
+    def heads(self, seen: Tensor) -> Tensor:
+        """ReLU of the stream, and residuals of R and G, [n, width + 2, h, w], to parameters.
+
+        Returns:
+            float32 [n, h, w, 3, parameters].
+        """
+        parameters = self.parameters_of(relu(self.head(seen), self.input.quantised))
         last: Tensor = parameters.permute(0, 2, 3, 1).float()
         return last.view(*last.shape[:3], CHANNELS, -1)
 
@@ -158,23 +185,46 @@ class WavefrontPixelCNN(QuantisationAware):
 
     def integer_network(self) -> IntegerNetwork:
         """Round to the network that codes."""
-        config = self.config
+        layers = {
+            name: select_inputs(integer_layer(layer, *how), inputs)
+            for name, layer, how, inputs in self.integer_layers()
+        }
+        tables = {"companding": torch.from_numpy(self._table), **mixture.integer_tables()}
+        return IntegerNetwork(ARCHITECTURE, asdict(self.config), layers, tables)
+
+    @classmethod
+    def from_integers(cls, network: IntegerNetwork) -> Self:
+        """The float network that rounds to ``network``; rounding stays on, its scales stay.
+
+        Raises:
+            ModelError: it is of another architecture, or damaged.
+        """
+        found = cls(check(network))
+        for layer in (found.head, found.parameters_of):
+            nn.init.zeros_(layer.weight)  # of what no integer layer holds
+            nn.init.zeros_(layer.bias)
+        for name, layer, how, inputs in found.integer_layers():
+            restore(layer, network.layers[name], *how, inputs=inputs)
+        found.quantise()
+        return found
+
+    def integer_layers(self) -> Iterator[tuple[str, MaskedConv2d, Rounding, slice]]:
+        """Each integer layer's name, what it is made of, how, and those of its inputs it keeps."""
         half_activation = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)  # so that >> rounds
-        layers = {"input": integer_layer(self.input, STREAM_BITS, offset=half_activation)}
+        every = slice(None)
+        yield "input", self.input, (STREAM_BITS, every, half_activation), every
         for i, (spatial, mix) in enumerate(self._blocks()):
-            layers[f"spatial.{i}"] = integer_layer(spatial, ACTIVATION_BITS)
-            layers[f"mix.{i}"] = integer_layer(mix, STREAM_BITS)
+            yield f"spatial.{i}", spatial, (ACTIVATION_BITS, every, 0.0), every
+            yield f"mix.{i}", mix, (STREAM_BITS, every, 0.0), every
+        config = self.config
         count = mixture.parameters_of(config.components)
         for channel in range(CHANNELS):
             own = slice(channel * config.head, (channel + 1) * config.head)
-            layers[f"head.{channel}"] = integer_layer(self.head, ACTIVATION_BITS, own)
+            yield f"head.{channel}", self.head, (ACTIVATION_BITS, own, 0.0), every
             unused = mixture.SLOPES - channel
             outputs = slice(channel * count, (channel + 1) * count - unused)
             bits, offset = mixture.fixed_point(config.components, channel)
-            layer = integer_layer(self.parameters_of, bits, outputs, offset)
-            layers[f"parameters.{channel}"] = select_inputs(layer, own)
-        tables = {"companding": torch.from_numpy(self._table), **mixture.integer_tables()}
-        return IntegerNetwork(ARCHITECTURE, asdict(config), layers, tables)
+            yield f"parameters.{channel}", self.parameters_of, (bits, outputs, offset), own
 
 
 def _slope_2_mask() -> Tensor:
@@ -208,7 +258,7 @@ def _spread_components(layer: MaskedConv2d) -> None:
         bias[:, 2 * count : 3 * count] = torch.linspace(-0.5, 1.5, count)
 
 
-def _as_channels(features: Tensor) -> Tensor:
+def as_channels(features: Tensor) -> Tensor:
     """Int8 [n, h, w, c] -> bfloat16 [n, c, h, w] in real units, laid out channels last."""
     real: Tensor = features.to(torch.bfloat16) * 2.0**-ACTIVATION_BITS
     return real.permute(0, 3, 1, 2)
@@ -251,6 +301,17 @@ class IntegerWavefrontPixelCNN:
         features = torch.from_numpy(seen.features).to(self._device)
         return PixelMixtures(self, seen.centre, self._trunk(features, canvas))
 
+    def seen(self, conditionals: Conditionals, samples: Samples) -> tuple[Tensor, Tensor]:
+        """What the heads see of pixels whose samples (uint8 [n, 1 or 3]) are known.
+
+        Returns:
+            Int8 [n, width + SEEN], and the centre, int16 [n, 3].
+        """
+        assert isinstance(conditionals, PixelMixtures)
+        for channel in range(SEEN):
+            conditionals.reveal(channel, samples[:, min(channel, samples.shape[1] - 1)])
+        return conditionals.seen.cpu(), torch.from_numpy(conditionals.centre)
+
     def remember(self, canvas: Canvas, samples: Samples) -> None:
         """Keep ``samples``, gray ones in all channels."""
         storage, block = canvas.on_host(SAMPLES)
@@ -283,22 +344,23 @@ class PixelMixtures:
         self, program: IntegerWavefrontPixelCNN, centre: npt.NDArray[np.int16], seen: Tensor
     ) -> None:
         """Take the centre (int16 [pixels, 3]) and what the heads see."""
-        self._program, self._centre, self._seen = program, centre, seen
+        self.centre, self.seen = centre, seen
+        self._program = program
         self._residuals = np.empty_like(centre)
 
     def distribution(self, channel: int) -> mixture.Mixture:
         """Of ``channel``, given the channels before, which were revealed."""
-        parameters = self._program.parameters(self._seen, channel).cpu().numpy()
-        return self._program.mixture(parameters, channel, self._centre, self._residuals)
+        parameters = self._program.parameters(self.seen, channel).cpu().numpy()
+        return self._program.mixture(parameters, channel, self.centre, self._residuals)
 
     def reveal(self, channel: int, samples: Samples) -> None:
         """Let the heads of later channels see the residuals of ``channel``."""
         if channel == SEEN:
             return
-        residuals = samples - self._centre[:, channel]
+        residuals = samples - self.centre[:, channel]
         self._residuals[:, channel] = residuals
         companded = self._program.companding.take(residuals + context.ZERO_DIFFERENCE)
-        self._seen[:, channel - SEEN] = torch.from_numpy(companded)
+        self.seen[:, channel - SEEN] = torch.from_numpy(companded)
 
 
 def check(network: IntegerNetwork) -> Config:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
 
 __version__ = version("pixelcodec")
+"""The version of the package."""
 
 __all__ = [
     "BackendError",

@@ -51,6 +51,7 @@ def encode(
     strip_rows: int | None = None,
     tile: int | None = None,
     restart: bool = False,
+    effort: int | None = None,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress an image without loss.
@@ -64,17 +65,23 @@ def encode(
             ``standard`` for PNG or WebP inside. By default what suits the kind of image.
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
         threads: CPU threads; one by default, as the pieces of work are too small for more.
-        backend: arithmetic of the network, see :func:`pixelcodec.exact.select_backend`.
+        backend: arithmetic of the network: ``int8``, ``float32``, ``int64``, or ``auto``, the
+            fastest that is exact here; by default what the environment variable
+            ``PIXELCODEC_BACKEND`` says, else ``auto``.
         strip_rows: rows of a strip, 1..65535: the unit of memory, and of streaming. By default
             about a million pixels. Larger strips decode faster.
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
-        progress: called with pixels done and pixels in all.
+        effort: what is spent on the image, 1 (fastest) to 9 (smallest); 5 by default. From 3 on the
+            model learns from the image first, and the file holds how it changed: a decoder takes
+            no longer. At 1 and 2 it does not.
+        progress: called with pixels done and pixels in all; those learnt from count.
 
     Returns:
-        A ``.pxc`` file. Its bytes depend on image, model, ``strip_rows``, ``tile`` and ``restart``
-        alone.
+        A ``.pxc`` file. What it decodes to is always the same; its bytes depend on image, model,
+        ``strip_rows``, ``tile`` and ``restart`` alone at an effort of 1 and 2, and beyond on the
+        machine, too, as learning is done in floats.
 
     Raises:
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
@@ -92,6 +99,7 @@ def encode(
         strip_rows=strip_rows,
         tile=tile,
         restart=restart,
+        effort=effort,
         progress=progress,
     )
     return stream.getvalue()
@@ -100,12 +108,13 @@ def encode(
 def encode_to(
     stream: container.Writable, image: Samples | Picture | Image.Image, **how: Unpack[Encoding]
 ) -> None:
-    """:func:`encode` into a binary stream, strip by strip; nothing is sought or read back."""
+    """Do as :func:`encode`, into a binary stream, strip by strip; nothing is sought or read."""
     picture = as_picture(image)
     height, width, channels = picture.samples.shape
     with RowWriter(
         stream, width, height, channels, picture.bit_depth, picture.chunks, **how
     ) as writer:
+        writer.adapt(picture.samples)
         writer.write(picture.samples)
 
 
@@ -149,8 +158,9 @@ def decode(
         region: decode this part of the image: left column, top row, width, height. Only the strips
             that it needs are decoded: where they are independent (``restart``) those that it
             touches, else also those above. The checksum of all samples is not checked then.
-        jobs: processes that decode independent strips side by side. Their start takes seconds, and
-            the program's main module must be guarded, see :mod:`multiprocessing`.
+        jobs: processes that decode independent strips side by side: those of files written with
+            ``restart``, in tiles, or by PNG or WebP inside. Their start takes seconds, and the
+            program's main module must be guarded, see :mod:`multiprocessing`.
         progress: called with pixels done and pixels in all.
 
     Returns:
@@ -162,6 +172,7 @@ def decode(
         FormatError: the data is not a whole, undamaged ``.pxc`` file.
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
+        PixelcodecError: a process of ``jobs`` died.
         ValueError: the region is not inside the image.
     """
     return decode_from(
@@ -184,42 +195,65 @@ def decode_from(
     jobs: int = 1,
     **how: Unpack[Decoding],
 ) -> Samples:
-    """:func:`decode` from a binary stream, which is read front to back and to its end."""
-    if region is not None or jobs > 1:
-        return _decode_strips(stream, region, jobs, **how)
-    return RowReader(stream, **how).read()
+    """Do as :func:`decode`, from a binary stream, which is read front to back and to its end."""
+    if region is None and jobs == 1:
+        return RowReader(stream, **how).read()
+    return _decode_strips(stream, region, jobs, **how).to_array()
 
 
-def decode_picture(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Picture:
+def decode_picture(
+    data: bytes | container.Readable,
+    *,
+    region: Region | None = None,
+    jobs: int = 1,
+    **how: Unpack[Decoding],
+) -> Picture:
     """Restore all of the image in a ``.pxc`` file, or a stream: samples, palette and metadata.
+
+    Other arguments are those of :func:`decode`.
 
     Raises:
         FormatError: as :func:`decode`, like all that follow.
         ModelError: likewise.
         BackendError: likewise.
+        PixelcodecError: likewise.
+        ValueError: likewise.
     """
-    reader = RowReader(io.BytesIO(data) if isinstance(data, bytes) else data, **how)
+    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    if region is not None or jobs > 1:
+        return _decode_strips(stream, region, jobs, **how)
+    reader = RowReader(stream, **how)
     samples = reader.read()
     samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
     height, width = samples.shape[:2]
     return Picture(samples.reshape(height, width, -1), reader.header.bit_depth, reader.chunks)
 
 
-def decode_image(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Image.Image:
-    """The same as a Pillow image, with the mode, palette and metadata of the original.
+def decode_image(
+    data: bytes | container.Readable,
+    *,
+    region: Region | None = None,
+    jobs: int = 1,
+    **how: Unpack[Decoding],
+) -> Image.Image:
+    """Restore it as a Pillow image, with the mode, palette and metadata of the original.
+
+    Arguments are those of :func:`decode_picture`.
 
     Raises:
         UnsupportedImageError: Pillow has no such images: several channels of 16 bits.
         FormatError: as :func:`decode`, like all that follow.
         ModelError: likewise.
         BackendError: likewise.
+        PixelcodecError: likewise.
+        ValueError: likewise.
     """
-    return to_pillow(decode_picture(data, **how))
+    return to_pillow(decode_picture(data, region=region, jobs=jobs, **how))
 
 
 def _decode_strips(
     stream: container.Readable, region: Region | None, jobs: int, **how: Unpack[Decoding]
-) -> Samples:
+) -> Picture:
     """Decode those strips that are needed; independent ones side by side."""
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
@@ -229,7 +263,7 @@ def _decode_strips(
     begin = first if independent(header) else 0
 
     compute = Compute.of(how)
-    worker = StripWorker(header, how.get("model"), compute)
+    worker = StripWorker(reader.start, how.get("model"), compute)
     with compute.running():
         decoder = worker.decoder()
         strips = islice(_strips(reader, decoder.parts), begin, end)
@@ -242,8 +276,9 @@ def _decode_strips(
         count = pixel_counter(
             how.get("progress"), sum(task.height for task in tasks) * header.width
         )
-        if jobs > 1 and independent(header):
-            rows = list(decode_strips(worker, tasks, jobs, count))
+        processes = min(jobs, len(tasks)) if independent(header) else 1
+        if processes > 1:
+            rows = decode_strips(worker, tasks, processes, count)
         else:
             rows = [decoder.decode(task.parts, task.height, count) for task in tasks]
 
@@ -252,7 +287,7 @@ def _decode_strips(
         check_crc(crc_of(samples), reader.samples_crc)
     skipped = top - first * header.strip_rows
     found = samples[skipped : skipped + height, left : left + width]
-    return array_of(np.ascontiguousarray(found), header, chunks)
+    return Picture(np.ascontiguousarray(found), header.bit_depth, chunks)
 
 
 def _inside(region: Region, header: container.Header) -> Region:
@@ -268,7 +303,7 @@ def _inside(region: Region, header: container.Header) -> Region:
 
 def _chunks(reader: container.Reader) -> tuple[Chunk, ...]:
     header = reader.header
-    return metadata.unpack(reader.metadata, header.channels, header.bit_depth)
+    return metadata.unpack(reader.start.metadata, header.channels, header.bit_depth)
 
 
 def _strips(reader: container.Reader, parts: int) -> Iterator[list[bytes]]:
@@ -294,7 +329,8 @@ def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples
     are those of :func:`decode`.
 
     Returns:
-        As :func:`decode`: every second (or fourth, as the model has it) pixel of every such row.
+        Samples, as :func:`decode` gives them: of every second (or fourth, as the model has it)
+        pixel of every such row.
 
     Raises:
         UnsupportedImageError: the model has one scale only.
@@ -308,7 +344,7 @@ def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples
     strips: list[Samples] = []
     compute = Compute.of(how)
     with compute.running():
-        engines = engines_of(header, how.get("model"), compute)
+        engines = engines_of(reader.start, how.get("model"), compute)
         step = step_of(engines)
         if step == 1 or len(header.components) > 1:
             raise UnsupportedImageError("no preview: the file was written by no multi-scale model")
@@ -351,6 +387,7 @@ class FileInfo:
         model_id: its identity, hexadecimal.
         alpha_model_name: the same for alpha, where it is coded by itself; else None.
         metadata: types and bytes of the chunks of metadata, in order.
+        changes_bytes: those of the changes of the model, 0 where it stays as it shipped.
         samples_crc: CRC-32 of the samples.
         file_bytes: size of the file.
     """
@@ -368,6 +405,7 @@ class FileInfo:
     model_id: str
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
+    changes_bytes: int
     samples_crc: int
     file_bytes: int
 
@@ -402,6 +440,7 @@ def inspect(stream: container.Readable) -> FileInfo:
         model_id=header.model_id.hex(),
         alpha_model_name=None if header.alpha_id is None else _name(header.alpha_id),
         metadata=tuple((chunk.type.decode(), len(chunk.data)) for chunk in _chunks(reader)),
+        changes_bytes=len(reader.start.changes),
         samples_crc=reader.samples_crc,
         file_bytes=counting.count,
     )

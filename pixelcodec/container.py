@@ -2,8 +2,9 @@
 
 Layout, little-endian, written front to back without seeking (docs/FORMAT.md has every byte)::
 
-    stream   = magic 8 | header 24 | alpha id 0 or 8 | crc 4 | metadata | strip ... | chunk 'E'
+    stream   = magic 8 | header 24 | alpha id 0 or 8 | crc 4 | metadata | changes | strip ... | 'E'
     metadata = nothing | chunk 'M' | chunk 'Z'
+    changes  = nothing | chunk 'A'
     strip    = chunk 'P' ... | chunk 'S'
     chunk    = tag 1 | length 4 | payload | crc 4
 
@@ -36,6 +37,7 @@ _HEIGHT_MAX = 2**31 - 1
 _FLAG_RESTART = 0x01
 _FLAG_ALPHA = 0x02
 _FLAG_METADATA = 0x04
+_FLAG_CHANGES = 0x08
 
 STANDARD = bytes(8)
 """Stands for a model's id where no model codes a component, but PNG or WebP."""
@@ -43,8 +45,12 @@ STANDARD = bytes(8)
 METADATA_MOST = 2**26
 """Bytes of metadata."""
 
+CHANGES_MOST = 2**24
+"""Bytes of changes of the model."""
+
 _METADATA = b"M"
 _DEFLATED = b"Z"
+_CHANGES = b"A"
 _PART = b"P"
 _STRIP = b"S"
 _END = b"E"
@@ -187,26 +193,34 @@ class Writer:
         fh: Takes the bytes; it is neither sought, flushed nor closed.
         header: Written at once.
         metadata: Likewise; at most :data:`METADATA_MOST` bytes.
+        changes: Of the model that codes the colours, likewise; at most :data:`CHANGES_MOST` bytes.
 
     Attributes:
         header: The header given.
         bytes_written: Bytes written so far.
     """
 
-    def __init__(self, fh: Writable, header: Header, metadata: bytes = b"") -> None:
-        """Write the magic, the header and the metadata."""
+    def __init__(
+        self, fh: Writable, header: Header, metadata: bytes = b"", changes: bytes = b""
+    ) -> None:
+        """Write the magic, the header, the metadata and the changes."""
         size = len(metadata)
         _require("bytes of metadata", size, size <= METADATA_MOST, f"up to {METADATA_MOST}")
+        size = len(changes)
+        most = 0 if header.model_id == STANDARD else CHANGES_MOST
+        _require("bytes of changes", size, size <= most, f"up to {most}")
         self.header = header
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
         self._closed = False
-        self._write_with_crc(MAGIC + _pack_fields(header, bool(metadata)))
+        self._write_with_crc(MAGIC + _pack_fields(header, bool(metadata), bool(changes)))
         if metadata:
             deflated = zlib.compress(metadata, 9)
             smaller = len(deflated) < len(metadata)
             self._write_chunk(*(_DEFLATED, deflated) if smaller else (_METADATA, metadata))
+        if changes:
+            self._write_chunk(_CHANGES, changes)
 
     def strip(self, *parts: bytes) -> None:
         """Write the next strip.
@@ -266,10 +280,17 @@ class Writer:
 
 
 class Start(NamedTuple):
-    """What a stream begins with."""
+    """What a stream begins with.
+
+    Attributes:
+        header: of the image.
+        metadata: of the image.
+        changes: of the model that codes its colours.
+    """
 
     header: Header
-    metadata: bytes
+    metadata: bytes = b""
+    changes: bytes = b""
 
 
 class End(NamedTuple):
@@ -335,8 +356,8 @@ class Reader:
         fh: Gives the bytes; it may give fewer than asked for, and is neither sought nor closed.
 
     Attributes:
-        header: The image header, read and verified at construction.
-        metadata: Likewise.
+        start: Header, metadata and changes, read and verified at construction.
+        header: That of ``start``.
 
     Raises:
         FormatError: At construction or while iterating, as :meth:`Parser.records` does.
@@ -348,7 +369,7 @@ class Reader:
         self._records = self._read()
         start = next(self._records)
         assert isinstance(start, Start)
-        self.header, self.metadata = start
+        self.start, self.header = start, start.header
         self._samples_crc: int | None = None
         self._parts = self._read_parts()
 
@@ -438,12 +459,17 @@ class _Source:
 
 def _parse(source: _Source) -> Generator[Record | None, None, None]:
     """Give the records of a stream, and None whenever ``source`` must be fed."""
-    header, has_metadata = yield from _header(source)
-    metadata = b""
-    if has_metadata:
+    header, flags = yield from _header(source)
+    metadata = changes = b""
+    if flags & _FLAG_METADATA:
         chunk = yield from _chunk_head(source, header, 0)
         metadata = yield from _metadata(source, chunk)
-    yield Start(header, metadata)
+    if flags & _FLAG_CHANGES:
+        if header.model_id == STANDARD:
+            raise FormatError("damaged: the header says that a model changes, and names none")
+        chunk = yield from _chunk_head(source, header, 0)
+        changes = yield from _changes(source, chunk)
+    yield Start(header, metadata, changes)
     index, parts = 0, 0
     while (chunk := (yield from _chunk_head(source, header, index))).tag != _END:
         if chunk.tag in (_PART, _STRIP):
@@ -467,6 +493,7 @@ def _chunk_head(source: _Source, header: Header, index: int) -> Generator[None, 
         raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
     names = {
         **dict.fromkeys((_METADATA, _DEFLATED), "the metadata"),
+        _CHANGES: "the changes of the model",
         _STRIP: strip,
         _PART: f"a part of {strip}",
         _END: "the end mark",
@@ -482,13 +509,26 @@ def _strip_name(header: Header, index: int) -> str:
 def _metadata(source: _Source, chunk: _Chunk) -> Needs:
     if chunk.tag not in (_METADATA, _DEFLATED):
         raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} where metadata should be")
-    if chunk.length > METADATA_MOST:
-        raise FormatError(
-            f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
-            f"it can have {METADATA_MOST}"
-        )
+    _check_claim(chunk, METADATA_MOST)
     payload = yield from _payload(source, chunk)
     return payload if chunk.tag == _METADATA else _inflated(payload, chunk)
+
+
+def _changes(source: _Source, chunk: _Chunk) -> Needs:
+    if chunk.tag != _CHANGES:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: {chunk.name} where changes of the model should be"
+        )
+    _check_claim(chunk, CHANGES_MOST)
+    return (yield from _payload(source, chunk))
+
+
+def _check_claim(chunk: _Chunk, limit: int) -> None:
+    if chunk.length > limit:
+        raise FormatError(
+            f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
+            f"it can have {limit}"
+        )
 
 
 def _inflated(payload: bytes, chunk: _Chunk) -> bytes:
@@ -513,12 +553,7 @@ def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
         raise FormatError(
             f"extra strip at byte {chunk.offset}: the image has {header.strips} strips"
         )
-    limit = _payload_limit(header, index)
-    if chunk.length > limit:
-        raise FormatError(
-            f"damaged at byte {chunk.offset}: {chunk.name} claims {chunk.length} bytes, "
-            f"it can have {limit}"
-        )
+    _check_claim(chunk, _payload_limit(header, index))
 
 
 def _payload(source: _Source, chunk: _Chunk) -> Needs:
@@ -537,7 +572,7 @@ def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
         left -= len(piece)
     yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
-    if chunk.tag in (_METADATA, _DEFLATED):
+    if chunk.tag in (_METADATA, _DEFLATED, _CHANGES):
         raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} out of place")
     if chunk.tag.isupper():
         raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
@@ -560,8 +595,8 @@ def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generato
     return End(samples_crc)
 
 
-def _header(source: _Source) -> Generator[None, None, tuple[Header, bool]]:
-    """Read magic and header: the header, and whether metadata follow."""
+def _header(source: _Source) -> Generator[None, None, tuple[Header, int]]:
+    """Read magic and header: the header, and the flags."""
     yield from _magic(source)
     fields = yield from source.take(_FIELDS.size, "the header")
     # Before the CRC: another version may place it elsewhere.
@@ -572,7 +607,7 @@ def _header(source: _Source) -> Generator[None, None, tuple[Header, bool]]:
         alpha_id = yield from source.take(8, "the header")
     crc = zlib.crc32(MAGIC + fields + alpha_id)
     yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
-    return _unpack_fields(fields, alpha_id or None), bool(fields[3] & _FLAG_METADATA)
+    return _unpack_fields(fields, alpha_id or None), fields[3]
 
 
 def _magic(source: _Source) -> Generator[None, None, None]:
@@ -591,11 +626,12 @@ def _magic(source: _Source) -> Generator[None, None, None]:
     raise FormatError(f"not a .pxc stream: it starts with {magic!r}")
 
 
-def _pack_fields(header: Header, has_metadata: bool) -> bytes:
+def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes:
     flags = (
         _FLAG_RESTART * header.restart
         | _FLAG_ALPHA * (header.alpha_id is not None)
         | _FLAG_METADATA * has_metadata
+        | _FLAG_CHANGES * has_changes
     )
     fields = _FIELDS.pack(
         VERSION,
@@ -615,7 +651,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
     _, channels, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(
         fields
     )
-    if flags & ~(_FLAG_RESTART | _FLAG_ALPHA | _FLAG_METADATA):
+    if flags & ~(_FLAG_RESTART | _FLAG_ALPHA | _FLAG_METADATA | _FLAG_CHANGES):
         raise FormatError(f"unknown flags 0x{flags:02x} at byte {len(MAGIC) + 3}: {_NEWER}")
     try:
         restart = bool(flags & _FLAG_RESTART)

@@ -64,6 +64,7 @@ class Engine:
             BackendError: the back end is not exact on the device.
             ModelError: sums of the network could overflow.
         """
+        self.network = network
         self.device = torch.device(device)
         with exact.undisturbed(self.device):
             self.arithmetic = exact.Arithmetic(self.device, backend)
@@ -227,21 +228,33 @@ class Scale:
     def choices_by_bands(self, images: Samples, progress: Progress) -> coder.Floats:
         """The same, computed for many rows at a time."""
         count, height, width, channels = images.shape
-        band = max(1, min(height, BAND_PIXELS // (count * width)))
-        canvas = self._canvas(count, band, width, slope=0)
         symbols = channels * len(coder.strides(self.program.bit_depth))
         positions = symbol_positions(count, height, width, self.program.slope, symbols)
         ordered = np.empty((positions.size, 3), np.float32)  # frequencies: below 2**24, exact
+        for rows, samples, conditionals in self.looks(images):
+            choices = self._choices(samples, conditionals)
+            ordered[positions[:, rows].reshape(-1)] = choices.reshape(-1, 3)
+            progress(len(samples))
+        return ordered
+
+    def looks(self, images: Samples) -> Iterator[tuple[slice, Samples, Conditionals]]:
+        """Take many rows of ``images`` in hand at a time, whose samples are all known.
+
+        Yields:
+            The rows, their samples uint8 [n, channels], and the distributions of their pixels.
+        """
+        count, height, width, channels = images.shape
+        band = max(1, min(height, BAND_PIXELS // (count * width)))
+        canvas = self._canvas(count, band, width, slope=0)
         carry = self._above(canvas)
         for top in range(0, height, band):
             part = images[:, top : top + band]
             canvas.begin(part.shape[1], carry)
-            choices = self._band(canvas, part.reshape(-1, channels))
+            samples = part.reshape(-1, channels)
+            self.program.remember(canvas, samples)
+            yield slice(top, top + band), samples, self.program.look(canvas)
             carry = canvas.end()
-            ordered[positions[:, top : top + band].reshape(-1)] = choices.reshape(-1, 3)
-            progress(part.size // channels)
         self._carry = carry
-        return ordered
 
     def coded_samples(self, pixels: Integers) -> Integers:
         """The sample that each choice of a stack is about, in the order of coding.
@@ -263,7 +276,7 @@ class Scale:
         coded: Integers = ordered[ordered >= 0]
         return coded
 
-    def _band(self, canvas: Canvas, samples: Samples) -> coder.Floats:
+    def _choices(self, samples: Samples, conditionals: Conditionals) -> coder.Floats:
         """Choices of the pixels in hand, uint8 [n, channels]: [n, symbols, 3]."""
         choices: list[coder.Floats] = []
 
@@ -273,8 +286,7 @@ class Scale:
             )
             return samples[:, channel]
 
-        self.program.remember(canvas, samples)
-        reveal_all(self.program.look(canvas), samples.shape[1], choose)
+        reveal_all(conditionals, samples.shape[1], choose)
         return np.concatenate(choices, 1)
 
     def _canvas(

@@ -21,4 +21,4 @@ class ModelError(PixelcodecError):
 
 
 class BackendError(PixelcodecError):
-    """A GEMM back end or device is unavailable or failed its known-answer test."""
+    """The device, or the arithmetic (back end) asked for, is not there or not exact here."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelcodec import api, coder
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.engine import Progress as Count
 from pixelcodec.models import zoo
@@ -25,6 +26,15 @@ Image = npt.NDArray[Any]
 
 BitMap = npt.NDArray[np.float32]
 """Bits of each sample: [height, width, channels]."""
+
+
+class Cut(TypedDict, total=False):
+    """How an image is cut into what is coded, as :func:`pixelcodec.encode` takes it."""
+
+    tile: int | None
+    strip_rows: int | None
+    restart: bool
+
 
 PAPER = {
     ("mnist", "pixelcnn-1"): 81.30,
@@ -102,8 +112,10 @@ def evaluate(
         tell(pixels + done, 2 * pixels)
 
     with cpu_threads(threads):
-        bits = model_bits(image, engine, tile, count)
-    data = api.encode(image, model=model, threads=threads, tile=tile, progress=count_again)
+        bits = model_bits(image, engine, count, tile=tile)
+    data = api.encode(
+        image, model=model, threads=threads, tile=tile, effort=STATIC, progress=count_again
+    )
     return Evaluation(image.size, bits, len(data))
 
 
@@ -185,26 +197,26 @@ def page_of(images: Samples, binary: bool) -> Image:
 def model_bits(
     image: Image,
     engine: Engine,
-    tile: int | None = None,
     progress: Count = lambda pixels: None,
+    **cut: Unpack[Cut],
 ) -> float:
     """Information of ``image`` in bits under the integer network, exact to a millionth.
 
     Args:
         image: as :func:`evaluate` takes it.
         engine: the network.
-        tile: side of the tiles that are coded independently; by default what the network needs.
         progress: told of finished pixels.
+        cut: as :func:`pixelcodec.encode` takes it.
     """
-    return sum(float(bits.sum()) for _, _, bits in _parts(image, engine, tile, progress))
+    return sum(float(bits.sum()) for _, _, bits in _parts(image, engine, progress, **cut))
 
 
 def bit_map(
     image: Image,
     engine: Engine,
-    tile: int | None = None,
     progress: Count = lambda pixels: None,
     threads: int | None = None,
+    **cut: Unpack[Cut],
 ) -> BitMap:
     """Where the bits of ``image`` go: the information of each sample under the integer network.
 
@@ -213,9 +225,9 @@ def bit_map(
     Args:
         image: as :func:`evaluate` takes it.
         engine: the network.
-        tile: side of the tiles that are coded independently; by default what the network needs.
         progress: told of finished pixels.
         threads: as :func:`pixelcodec.encode` takes it.
+        cut: likewise.
 
     Returns:
         float32 [height, width, channels], bits, none negative.
@@ -226,14 +238,14 @@ def bit_map(
     height, width = image.shape[:2]
     found = np.zeros((height, width, image.size // (height * width)), np.float32)
     with cpu_threads(threads):
-        for rows, samples, bits in _parts(image, engine, tile, progress):
+        for rows, samples, bits in _parts(image, engine, progress, **cut):
             strip = found[rows]
             strip += np.bincount(samples, bits, strip.size).reshape(strip.shape)
     return found
 
 
 def _parts(
-    image: Image, engine: Engine, tile: int | None, progress: Count
+    image: Image, engine: Engine, progress: Count, **cut: Unpack[Cut]
 ) -> Iterator[tuple[slice, Integers, Integers]]:
     """The choices of ``image``, part by part.
 
@@ -243,11 +255,12 @@ def _parts(
     """
     height, width = image.shape[:2]
     samples = image.reshape(height, width, -1).view(np.uint8)
-    program = engine.program
+    program, tile, strip_rows = engine.program, cut.get("tile"), cut.get("strip_rows")
     side = program.tile if tile is None else tile
-    encoder = StripEncoder(engine, width, samples.shape[2], tile=side)
-    unit = side or engine.coarsest_step
-    strip_rows = default_strip_rows(height, width, unit, program.bit_depth)
+    encoder = StripEncoder(engine, width, samples.shape[2], cut.get("restart", False), side)
+    if strip_rows is None:
+        unit = side or engine.coarsest_step
+        strip_rows = default_strip_rows(height, width, unit, program.bit_depth)
     for top in range(0, height, strip_rows):
         rows = slice(top, min(top + strip_rows, height))
         parts = zip(
@@ -264,7 +277,7 @@ def held_out_bpsp(network: IntegerNetwork, stacks: Sequence[Image]) -> float:
     """Bits a sample of ``stacks`` of images, uint8 [n, height, width, channels], each by itself."""
     engine = Engine(network)
     bits = sum(
-        model_bits(mosaic_of(stack), engine, stack.shape[1] if len(stack) > 1 else None)
+        model_bits(mosaic_of(stack), engine, tile=stack.shape[1] if len(stack) > 1 else None)
         for stack in stacks
     )
     return bits / sum(stack.size for stack in stacks)

@@ -5,8 +5,6 @@
 >>> data = pxc_encode(image, model="photo-s")
 >>> pxc_check(data), bool((pxc_decode(data) == image).all())
 (True, True)
-
-imagecodecs itself is not needed.
 """
 
 from collections.abc import Iterator
@@ -21,6 +19,7 @@ from pixelcodec import container
 from pixelcodec.errors import PixelcodecError, UnsupportedImageError
 
 BytesLike = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
+"""A file in memory."""
 
 
 class PXC:
@@ -65,7 +64,7 @@ def pxc_encode(
     Args:
         data: uint8 or uint16 [height, width] or [height, width, 1 to 4 channels], or bool
             [height, width].
-        level: not used: there is one level, without loss.
+        level: effort, 1 (fastest) to 9 (smallest), see :func:`pixelcodec.encode`.
         model: as in :func:`pixelcodec.encode`, like the next four.
         strip_rows: likewise.
         tile: likewise.
@@ -88,6 +87,7 @@ def pxc_encode(
             strip_rows=strip_rows,
             tile=tile,
             restart=restart,
+            effort=level,
             device=device,
             threads=numthreads,
         )

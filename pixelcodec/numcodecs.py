@@ -51,6 +51,7 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
         strip_rows: int | None = None,
         tile: int | None = None,
         restart: bool = False,
+        effort: int | None = None,
     ) -> None:
         """Take what :func:`pixelcodec.encode` takes.
 
@@ -61,11 +62,13 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             tile: side of the square tiles; by default the height of an image where a chunk has
                 several, else what the model needs. 0: none.
             restart: whether strips are independent.
+            effort: 1 to 9.
         """
         self.model = model
         self.strip_rows = strip_rows
         self.tile = tile
         self.restart = restart
+        self.effort = effort
 
     def encode(self, buf: Any) -> bytes:
         """Compress a chunk.
@@ -89,6 +92,7 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             strip_rows=self.strip_rows,
             tile=height if self.tile is None and count > 1 else self.tile,
             restart=self.restart,
+            effort=self.effort,
         )
 
     def decode(self, buf: Any, out: Any = None) -> Any:

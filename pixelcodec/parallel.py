@@ -1,14 +1,16 @@
 """Independent strips decoded side by side, in processes: networks hold Python's lock too much."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
+from queue import SimpleQueue
 
-from pixelcodec.container import Header
+from pixelcodec.container import Start
 from pixelcodec.pictures import Samples
 from pixelcodec.runtime import Compute, engines_of
 from pixelcodec.strips import Count, ImageDecoder
+from pixelcodec.workers import Workers, next_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,12 @@ class StripWorker:
     """Decodes independent strips of an image; it can be sent to another process.
 
     Attributes:
-        header: of the image.
+        start: of the file.
         model: as :func:`pixelcodec.decode` takes it.
         compute: how it runs.
     """
 
-    header: Header
+    start: Start
     model: str | None
     compute: Compute
 
@@ -46,24 +48,43 @@ class StripWorker:
             ModelError: a model is not installed, or did not write the file.
             BackendError: the back end or device cannot be used.
         """
-        engines = engines_of(self.header, self.model, self.compute)
-        return ImageDecoder(self.header, engines)
+        engines = engines_of(self.start, self.model, self.compute)
+        return ImageDecoder(self.start.header, engines)
 
-    def __call__(self, task: StripTask) -> Samples:
+    def __call__(self, task: StripTask, progress: Count) -> Samples:
         """Decode one strip: uint8 or uint16 [height, width, channels]."""
         with self.compute.running():
-            return self.decoder().decode(task.parts, task.height, lambda pixels: None)
+            return self.decoder().decode(task.parts, task.height, progress)
 
 
 def decode_strips(
     worker: StripWorker, tasks: Iterable[StripTask], jobs: int, progress: Count
-) -> Iterator[Samples]:
-    """Decode strips in ``jobs`` processes, and give them in order.
+) -> list[Samples]:
+    """Decode strips in ``jobs`` processes, each with a thread here that waits for it.
 
     The main module of the program is imported in each process, so a script that calls this must
     guard what it does by ``if __name__ == "__main__"``.
+
+    Raises:
+        PixelcodecError: as :meth:`StripWorker.decoder`; or a process died.
     """
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for strip in pool.map(worker, tasks):
-            progress(strip.shape[0] * strip.shape[1])
-            yield strip
+    told: SimpleQueue[int | Future[Samples]] = SimpleQueue()
+    with ThreadPoolExecutor(jobs) as threads, Workers() as workers:
+        try:
+            strips = [
+                threads.submit(workers.run, partial(worker, task), told.put) for task in tasks
+            ]
+            for strip in strips:
+                strip.add_done_callback(told.put)
+            left = len(strips)
+            while left:
+                match next_of(told):
+                    case int(pixels):
+                        progress(pixels)
+                    case strip:
+                        strip.result()
+                        left -= 1
+        except BaseException:  # Ctrl-C too: the workers end now, and then the threads
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [strip.result() for strip in strips]

@@ -10,8 +10,8 @@
 ((4, 3), 'RGB', (0, 128, 128))
 
 ``Image.open`` reads the header and the metadata; the model runs when pixels are first needed. What
-``save`` can be told besides what every format knows: ``model``, ``strip_rows``, ``tile``,
-``restart``, ``device``, ``threads`` and ``backend``, see :func:`pixelcodec.encode`; and
+``save`` can be told besides what every format knows: ``model``, ``effort``, ``strip_rows``,
+``tile``, ``restart``, ``device``, ``threads`` and ``backend``, see :func:`pixelcodec.encode`; and
 ``icc_profile``, ``exif``, ``xmp`` and ``dpi``, which replace those of the image, None to leave them
 out. All other metadata of the image are kept.
 """
@@ -31,7 +31,10 @@ from pixelcodec.pictures import Chunk, Picture, to_pillow
 if TYPE_CHECKING:
     from pixelcodec.stream import Encoding
 
-_OPTIONS = ("model", "strip_rows", "tile", "restart", "device", "threads", "backend", "progress")
+_OPTIONS = (
+    *("model", "effort", "strip_rows", "tile", "restart"),
+    *("device", "threads", "backend", "progress"),
+)
 _METADATA = {
     "icc_profile": ("icc_profile",),
     "exif": ("exif", "Raw profile type exif"),
@@ -59,7 +62,7 @@ class PxcImageFile(ImageFile.ImageFile):
         with _os_errors():
             reader = container.Reader(self.fp)
             header = reader.header
-            chunks = metadata.unpack(reader.metadata, header.channels, header.bit_depth)
+            chunks = metadata.unpack(reader.start.metadata, header.channels, header.bit_depth)
             kind = _one_pixel(header, chunks)
         self._size = header.width, header.height
         self._mode = kind.mode

@@ -8,8 +8,6 @@ from pixelcodec.models import zoo
 from pixelcodec.runtime import STANDARD_NAME, Compute
 from pixelcodec.strips import Engines, step_of
 
-DEFAULT_MODEL = "photo-m"
-
 STRIP_PIXELS = 2**20
 """By default a strip has about this many pixels, of 1 bit 8 times as many, in as few rows."""
 
@@ -43,6 +41,7 @@ class Shape:
 def plan(
     shape: Shape,
     model: str | None,
+    default_model: str,
     compute: Compute,
     strip_rows: int | None,
     tile: int | None,
@@ -54,6 +53,7 @@ def plan(
         shape: of the image.
         model: codes the colours; :data:`pixelcodec.runtime.STANDARD_NAME` for none. None: what
             suits the image.
+        default_model: what suits photographs.
         compute: how it runs.
         strip_rows: rows of a strip; None for the default.
         tile: side of the tiles; None for what the model needs.
@@ -69,7 +69,7 @@ def plan(
         raise UnsupportedImageError(
             f"the image has {shape.width} columns; the widest image has {WIDTH_MAX}"
         )
-    name = model or (DEFAULT_MODEL if _is_everyday(shape) else STANDARD_NAME)
+    name = model or (default_model if _is_everyday(shape) else STANDARD_NAME)
     engines, model_id, side = {}, STANDARD, tile or 0
     if name != STANDARD_NAME:
         network = zoo.load(name)

@@ -35,6 +35,7 @@ Address = str | PathLike[str]
 """A path, or a URI such as ``s3://bucket/folder``: whatever pyarrow's ``from_uri`` knows."""
 
 Batch = dict[str, npt.NDArray[Any]]
+"""Columns of a batch by their names, each with an element a row."""
 
 Result = TypeVar("Result")
 

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import torch
 
-from pixelcodec.container import STANDARD, Header
+from pixelcodec import adaptation
+from pixelcodec.container import STANDARD, Start
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, ModelError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
@@ -50,6 +51,17 @@ class Compute:
     def engine(self, network: IntegerNetwork) -> Engine:
         """Make ``network`` ready to run, as :func:`make_engine` does."""
         return make_engine(network, self.backend, self.device)
+
+    def adapted(self, network: IntegerNetwork, changes: bytes) -> Engine:
+        """Make ``network`` ready with the changes of one image; nobody else will need it.
+
+        Raises:
+            FormatError: they are not changes of this network.
+            ModelError: sums of the changed network could overflow.
+            BackendError: as :func:`make_engine`.
+        """
+        device = resolve_device(self.device)
+        return Engine(adaptation.adapted(network, changes), self.backend, device)
 
 
 def make_engine(
@@ -95,19 +107,23 @@ def network_of(model_id: bytes, model: str | None = None) -> IntegerNetwork:
     return network
 
 
-def engines_of(header: Header, model: str | None, compute: Compute) -> Engines:
+def engines_of(start: Start, model: str | None, compute: Compute) -> Engines:
     """What decodes the components of a file; ``model`` where one was given for the colours.
 
     Raises:
+        FormatError: the file changes its model in a way that no encoder writes.
         ModelError: a model is not installed, or the file was not written by ``model``.
         BackendError: the back end or device cannot be used.
     """
     found = {}
-    for component in header.components:
+    for component in start.header.components:
         name = model if component.first == 0 else None
         if component.model_id != STANDARD:
             network = network_of(component.model_id, name)
-            found[component.model_id] = compute.engine(network)
+            changes = start.changes if component.first == 0 else b""
+            found[component.model_id] = (
+                compute.adapted(network, changes) if changes else compute.engine(network)
+            )
         elif name is not None and name != STANDARD_NAME:
             raise ModelError(f"the file was written by no model, so not by {name}")
     return found

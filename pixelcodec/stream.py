@@ -18,7 +18,7 @@ import io
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
@@ -26,7 +26,10 @@ from typing import Self, TypedDict, Unpack
 import numpy as np
 
 from pixelcodec import container, metadata
-from pixelcodec.errors import FormatError, UnsupportedImageError
+from pixelcodec.effort import effort_of
+from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
+from pixelcodec.fitting import can_fit, fitted
+from pixelcodec.models.fine_tuning import Budget
 from pixelcodec.new_file import new_file
 from pixelcodec.pictures import Chunk, Samples
 from pixelcodec.plan import Shape, plan
@@ -40,7 +43,7 @@ _PIECE = 2**20
 
 
 class Coding(TypedDict, total=False):
-    """Where and how networks run, and who is told; see :func:`pixelcodec.encode`."""
+    """Keywords that say where and how networks run, and who is told."""
 
     model: str | None
     device: str
@@ -50,15 +53,16 @@ class Coding(TypedDict, total=False):
 
 
 class Encoding(Coding, total=False):
-    """What encoding can be told, see :func:`pixelcodec.encode`."""
+    """Keywords of all that encodes, none of them needed, as :func:`pixelcodec.encode` has them."""
 
     strip_rows: int | None
     tile: int | None
     restart: bool
+    effort: int | None
 
 
 class Decoding(Coding, total=False):
-    """What decoding can be told, see :func:`pixelcodec.decode`."""
+    """Keywords of all that decodes, none of them needed, as :func:`pixelcodec.decode` has them."""
 
     max_pixels: int
 
@@ -92,7 +96,7 @@ class RowWriter:
             channels: 1 gray or index of a palette, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
             bit_depth: of a sample: 8 or 16, of one channel also 1, 2 or 4.
             chunks: metadata and palette.
-            how: as :func:`pixelcodec.encode` takes it.
+            how: keywords of :func:`pixelcodec.encode`, see :class:`Encoding`.
 
         Raises:
             UnsupportedImageError: there are no images of such a shape, or the model codes none.
@@ -101,21 +105,54 @@ class RowWriter:
         """
         shape = Shape(width, height, channels, bit_depth, has_palette(channels, chunks))
         self._compute = Compute.of(how)
+        effort = effort_of(how.get("effort"))
         with self._compute.running():
-            self.header, engines = plan(
+            self.header, self._engines = plan(
                 shape,
                 how.get("model"),
+                effort.model,
                 self._compute,
                 how.get("strip_rows"),
                 how.get("tile"),
                 how.get("restart", False),
             )
-            self._encoder = ImageEncoder(self.header, engines)
-        self._writer = container.Writer(fh, self.header, metadata.pack(chunks))
-        self._count = pixel_counter(how.get("progress"), width * height)
+        self._budget = self._affordable(effort.budget)
+        learnt = self._budget.steps * self._budget.pixels if self._budget else 0
+        self._count = pixel_counter(how.get("progress"), width * height + learnt)
+        self._fh, self._metadata, self._changes = fh, metadata.pack(chunks), b""
+        self._begun: tuple[ImageEncoder, container.Writer] | None = None
+        if self._budget is None:
+            self._begin()
         self._owned = ExitStack()
         self._held: list[Samples] = []
         self._rows = self._strips = self._crc = 0
+
+    def adapt(self, rows: Samples) -> None:
+        """Fit the model to an image like ``rows``, before any are written, as the effort allows.
+
+        Otherwise it is fitted to the first strip.
+
+        Args:
+            rows: best all of the image; as :meth:`write` takes them.
+
+        Raises:
+            UnsupportedImageError: as :meth:`write`.
+        """
+        if self._budget is None:
+            return
+        header, budget, self._budget = self.header, self._budget, None
+        colours = header.components[0]
+        engine = self._engines[colours.model_id]
+        samples = header.width * header.height * colours.channels
+        with self._compute.running():
+            found = fitted(
+                engine, self._samples(rows)[..., colours.slice], samples, budget, self._count
+            )
+            if found:
+                with suppress(ModelError):  # sums that could overflow: it stays as it is
+                    adapted = self._compute.adapted(engine.network, found)
+                    self._engines = {**self._engines, colours.model_id: adapted}
+                    self._changes = found
 
     def write(self, rows: Samples) -> None:
         """Take the next rows, and write those strips that are whole with them.
@@ -148,7 +185,8 @@ class RowWriter:
         """
         if self._rows != self.header.height:
             raise ValueError(f"{self._rows} of {self.header.height} rows are written")
-        self._writer.close(self._crc)
+        _, writer = self._begin()
+        writer.close(self._crc)
         self._owned.close()
 
     def __enter__(self) -> Self:
@@ -177,10 +215,28 @@ class RowWriter:
         rows = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         self._held = []
         self._crc = crc_of(rows, self._crc)
+        self.adapt(rows)
+        encoder, writer = self._begin()
         with self._compute.running():
-            parts = self._encoder.encode(rows, self._count)
-        self._writer.strip(*parts)
+            parts = encoder.encode(rows, self._count)
+        writer.strip(*parts)
         self._strips += 1
+
+    def _begin(self) -> tuple[ImageEncoder, container.Writer]:
+        """Write the header, once it is known how the model changes."""
+        if self._begun is None:
+            encoder = ImageEncoder(self.header, self._engines)
+            writer = container.Writer(self._fh, self.header, self._metadata, self._changes)
+            self._begun = encoder, writer
+        return self._begun
+
+    def _affordable(self, budget: Budget | None) -> Budget | None:
+        """``budget``, if the model of the colours can be fitted to an image of this size."""
+        header = self.header
+        engine = self._engines.get(header.components[0].model_id)
+        if engine is None or not can_fit(engine, header.width * header.height):
+            return None
+        return budget
 
     def _samples(self, rows: Samples) -> Samples:
         """``rows`` as uint8 or uint16 [n, width, channels]."""
@@ -203,7 +259,7 @@ class RowWriter:
 
 
 class Encoder:
-    """Turn rows into bytes."""
+    """Turn rows into bytes. Its arguments, and errors, are those of :class:`RowWriter`."""
 
     def __init__(
         self,
@@ -214,7 +270,7 @@ class Encoder:
         chunks: Sequence[Chunk] = (),
         **how: Unpack[Encoding],
     ) -> None:
-        """Begin; everything is as :class:`RowWriter` takes it."""
+        """Begin."""
         self._sink = io.BytesIO()
         self._writer = RowWriter(self._sink, width, height, channels, bit_depth, chunks, **how)
 
@@ -245,7 +301,7 @@ class Encoder:
 
 
 class Decoder:
-    """Turn bytes into rows.
+    """Turn bytes into rows. Its keywords are those of :func:`pixelcodec.decode`.
 
     Attributes:
         header: of the file, once it is known; None before.
@@ -253,7 +309,7 @@ class Decoder:
     """
 
     def __init__(self, **how: Unpack[Decoding]) -> None:
-        """Wait for the first bytes; everything is as :func:`pixelcodec.decode` takes it."""
+        """Wait for the first bytes."""
         self.header: container.Header | None = None
         self.chunks: tuple[Chunk, ...] = ()
         self._parser = container.Parser()
@@ -309,7 +365,7 @@ class Decoder:
         header = self.header = start.header
         check_claim(header, self._max_pixels)
         self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
-        engines = engines_of(header, self._model, self._compute)
+        engines = engines_of(start, self._model, self._compute)
         self._decoder = ImageDecoder(header, engines)
         self._count = pixel_counter(self._progress, header.height * header.width)
 
@@ -341,7 +397,7 @@ class RowReader:
 
         Args:
             fh: gives the bytes; no more are taken than needed. It is neither sought nor closed.
-            how: as :func:`pixelcodec.decode` takes it.
+            how: keywords of :func:`pixelcodec.decode`, see :class:`Decoding`.
 
         Raises:
             FormatError: as :meth:`Decoder.write`.
@@ -417,12 +473,12 @@ def stream_writer(
     chunks: Sequence[Chunk] = (),
     **how: Unpack[Encoding],
 ) -> RowWriter:
-    """Begin an image in the open file ``fh``, see :class:`RowWriter`."""
+    """Begin an image in the open file ``fh``; all else is as :class:`RowWriter` takes it."""
     return RowWriter(fh, width, height, channels, bit_depth, chunks, **how)
 
 
 def stream_reader(fh: container.Readable, **how: Unpack[Decoding]) -> RowReader:
-    """Read the image in the open file ``fh``, see :class:`RowReader`."""
+    """Read the image in the open file ``fh``; all else is as :class:`RowReader` takes it."""
     return RowReader(fh, **how)
 
 
@@ -463,7 +519,7 @@ def create(
 
 
 def open(path: str | os.PathLike[str], **how: Unpack[Decoding]) -> RowReader:
-    """Open a ``.pxc`` file to read its rows.
+    """Open a ``.pxc`` file to read its rows. Keywords are those of :func:`pixelcodec.decode`.
 
     Raises:
         OSError: it cannot be read.

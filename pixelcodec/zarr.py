@@ -38,12 +38,14 @@ class Pixelcodec(ArrayBytesCodec):
         strip_rows: likewise.
         tile: likewise.
         restart: likewise.
+        effort: likewise.
     """
 
     model: str | None = None
     strip_rows: int | None = None
     tile: int | None = None
     restart: bool = False
+    effort: int | None = None
 
     is_fixed_size = False
 

@@ -20,6 +20,9 @@ Samples = npt.NDArray[Any]
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
+TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
+"""A network that takes no time."""
+
 WEIGHT_LIMIT = 7.5
 """Float weights beyond this have no place in the integer network."""
 
@@ -48,10 +51,11 @@ def encode(
     strip_rows: int,
     restart: bool = False,
     tile: int = 0,
+    changes: bytes = b"",
 ) -> bytes:
     """The stream of ``image`` [height, width] or [height, width, 3] by any ``network``.
 
-    ``engine``: made of the network.
+    ``engine``: made of the network, with its changes.
     """
     height, width = image.shape[:2]
     rows = image.reshape(height, width, -1).astype(np.uint8)
@@ -59,7 +63,7 @@ def encode(
     header = Header(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile)
     encoder = StripEncoder(engine, width, channels, restart, tile)
     stream = io.BytesIO()
-    writer = Writer(stream, header)
+    writer = Writer(stream, header, changes=changes)
     for top in range(0, height, strip_rows):
         writer.strip(*encoder.encode(rows[top : top + strip_rows], ignore))
     writer.close(zlib.crc32(rows.tobytes()))

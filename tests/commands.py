@@ -10,6 +10,10 @@ from PIL import Image
 
 from pixelcodec.cli.main import main
 
+TINY_MODEL = Path("tiny.safetensors")
+M = ("-m", str(TINY_MODEL))
+"""Options that choose the model of the fixture ``tiny``."""
+
 
 def run(*arguments: object, stdin: bytes | None = None) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)), input=stdin)

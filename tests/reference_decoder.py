@@ -64,6 +64,7 @@ class Header:
     model_id: bytes
     alpha_id: bytes | None
     has_metadata: bool
+    has_changes: bool
 
     @property
     def size(self) -> int:
@@ -107,7 +108,7 @@ def read_header(data: bytes) -> Header:
     colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
         "<BBBIIHH8s", data[9:32]
     )
-    if flags >= 8 or (has_alpha_id and colour not in (2, 4)):
+    if flags >= 16 or (flags & 8 and not any(model_id)) or (has_alpha_id and colour not in (2, 4)):
         raise ValueError(f"flags {flags}, colour {colour}")
     if colour not in (1, 2, 3, 4) or depth not in ((1, 2, 4, 8, 16) if colour == 1 else (8, 16)):
         raise ValueError(f"colour {colour}, bit depth {depth}")
@@ -119,6 +120,7 @@ def read_header(data: bytes) -> Header:
         *(colour, depth, bool(flags & 1), width, height, strip_rows, tile, model_id),
         alpha_id=data[32:40] if has_alpha_id else None,
         has_metadata=bool(flags & 4),
+        has_changes=bool(flags & 8),
     )
 
 
@@ -172,11 +174,21 @@ def fits(palette: MetadataChunk, header: Header) -> bool:
     )
 
 
+def read_changes(tag: bytes, payload: bytes) -> bytes:
+    """Return the changes of the model in a chunk ``A``."""
+    if tag != b"A":
+        raise ValueError("no changes of the model where they should be")
+    if len(payload) > 2**24:
+        raise ValueError("changes that are too long")
+    return payload
+
+
 class Stream(NamedTuple):
     """All that a stream has, with the samples as they are coded."""
 
     header: Header
     metadata: list[MetadataChunk]
+    changes: bytes
     strips: list[list[bytes]]
     """Of each strip its parts."""
     samples_crc: int
@@ -202,6 +214,7 @@ def read_stream(data: bytes) -> Stream:
     header = read_header(data)
     chunks = read_chunks(data, header.size)
     metadata = read_metadata(*next(chunks), header) if header.has_metadata else []
+    changes = read_changes(*next(chunks)) if header.has_changes else b""
     strips: list[list[bytes]] = []
     parts: list[bytes] = []
     samples_crc = 0
@@ -226,7 +239,7 @@ def read_stream(data: bytes) -> Stream:
             raise ValueError(f"critical chunk {tag!r}")
     if len(strips) < len(header.strips):
         raise ValueError("fewer strips than the image has")
-    return Stream(header, metadata, strips, samples_crc)
+    return Stream(header, metadata, changes, strips, samples_crc)
 
 
 # Standard strips
@@ -1133,16 +1146,68 @@ class Decoder:
         return np.array([[self.samples[x, y] for x in columns] for y in rows])
 
 
+# Changes of a model
+
+
+@dataclass
+class Values(Distribution):
+    """The distribution of a value of a change, by its two codes."""
+
+    zeros: int
+    ratio: int
+
+    def __post_init__(self) -> None:
+        """Sum up the masses of the values -128 to 127."""
+        of_distance = [(8 + self.zeros % 8) << self.zeros // 8, 2**20]
+        while len(of_distance) < 129:
+            of_distance.append(of_distance[-1] * self.ratio >> 8)
+        masses = [of_distance[abs(sample - 128)] for sample in range(256)]
+        self.sums = [0, *accumulate(masses)]
+
+    def below(self, e: int) -> int:
+        """Return F(e)."""
+        return self.sums[e]
+
+
+def changed(network: Network, changes: bytes) -> Network:
+    """Return ``network`` with the ``changes`` of a stream."""
+    names = sorted({name.split(".", 1)[1].rsplit(".", 1)[0] for name in network.tensors})
+    layers = [name for name in names if f"layers.{name}.weight" in network.tensors]
+    parts = [f"layers.{name}.{part}" for name in sorted(layers) for part in ("bias", "weight")]
+    heads, place = [], 0
+    for part in parts:
+        if changes[place]:
+            code, zeros, ratio = changes[place : place + 3]
+            if code > 16 or zeros >= 200:
+                raise ValueError("codes that are not used")
+            heads.append((part, code - 1, Values(zeros, ratio)))
+        place += 3 if changes[place] else 1
+    coder = RangeDecoder(changes[place:])
+    new = copy(network)
+    new.tensors = dict(network.tensors)
+    for part, shift, distribution in heads:
+        old = network.tensors[part]
+        samples = decode_samples(coder, [distribution] * old.size, 8)
+        steps = np.array(samples, np.int64).reshape(old.shape) - 128
+        new.tensors[part] = old + (steps << shift)
+        most = 127 if part.endswith("weight") else 2**31 - 1
+        if abs(new.tensors[part]).max() > most:
+            raise ValueError("a change that leads too far")
+    return new
+
+
 # The whole
 
 
-def component_decoder(header: Header, networks: list[Network]) -> Decoder | StandardDecoder:
+def component_decoder(
+    header: Header, networks: list[Network], changes: bytes
+) -> Decoder | StandardDecoder:
     """Return a decoder of the component of that ``header``, which one of ``networks`` wrote."""
     if header.model_id == bytes(8):
         return StandardDecoder(header)
     for network in networks:
         if network.sha256[:8] == header.model_id:
-            return Decoder(header, network)
+            return Decoder(header, changed(network, changes) if changes else network)
     raise ValueError("another model wrote this stream")
 
 
@@ -1151,13 +1216,16 @@ def decode(data: bytes, *model_files: bytes | Path) -> Samples:
 
     They have the shape [height, width] if the colour is 1, else [height, width, colour], and are
     uint16 if they have 16 bits, else uint8. Whatever is not as the page says ends in a
-    ``ValueError``, a ``struct.error`` or a ``zlib.error``, or in an ``OSError`` of Pillow.
+    ``ValueError``, ``IndexError``, ``struct.error`` or ``zlib.error``, or an ``OSError`` of Pillow.
     """
-    header, _, strips, samples_crc = read_stream(data)
+    header, _, changes, strips, samples_crc = read_stream(data)
     networks = [
         Network(file if isinstance(file, bytes) else file.read_bytes()) for file in model_files
     ]
-    decoders = [component_decoder(component, networks) for component in header.components]
+    decoders = [
+        component_decoder(component, networks, b"" if i else changes)
+        for i, component in enumerate(header.components)
+    ]
     for rows, parts in zip(header.strips, strips, strict=True):
         if len(parts) != sum(decoder.parts for decoder in decoders):
             raise ValueError("other parts than the model has scales")

@@ -346,6 +346,7 @@ def test_inspection(model: str, image: Samples) -> None:
         model_id=NETWORK.model_id.hex(),
         alpha_model_name=None,
         metadata=(),
+        changes_bytes=0,
         samples_crc=zlib.crc32(image.tobytes()),
         file_bytes=len(written),
     )

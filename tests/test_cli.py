@@ -29,7 +29,7 @@ import pixelcodec
 import pixelcodec.models
 from commands import assert_fails_in_one_line, names, read, run, save
 from pixelcodec.cli import compare as compare_module
-from pixelcodec.cli import files, progress, rivals
+from pixelcodec.cli import files, progress
 from pixelcodec.cli.main import COMMANDS
 from pixelcodec.cli.results import CSV_HEAD
 from pixelcodec.errors import FormatError, ModelError
@@ -39,6 +39,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 WIDTH, HEIGHT = 12, 10
 MODELS = ("photo-m", "photo-s")
+
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 # The stand-in ------------------------------------------------------------------------------------
@@ -59,6 +61,7 @@ class FakeInfo:
     model_id: str
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
+    changes_bytes: int
     samples_crc: int
     file_bytes: int
 
@@ -76,7 +79,7 @@ class FakeApi:
         self.calls: list[dict[str, Any]] = []
         self.raises: BaseException | None = None
         self.tile = 0
-        self.preview_bytes = 0
+        self.preview_bytes = self.changes_bytes = 0
 
     def encode(self, image: np.ndarray, **keywords: Any) -> bytes:
         self.calls.append(keywords)
@@ -102,7 +105,10 @@ class FakeApi:
         image: np.ndarray = np.load(io.BytesIO(zlib.decompress(payload)))
         return image
 
-    def decode_picture(self, stream: Any, **keywords: Any) -> Picture:
+    def decode_picture(
+        self, stream: Any, region: object = None, jobs: int = 1, **keywords: Any
+    ) -> Picture:
+        assert (region, jobs) == (None, 1)  # test_cli_pictures.py has the others
         return Picture.from_array(self.decode(stream.read(), **keywords))
 
     def preview_from(self, stream: Any, **keywords: Any) -> np.ndarray:
@@ -125,6 +131,7 @@ class FakeApi:
             model_id="0123456789abcdef",
             alpha_model_name=None,
             metadata=(),
+            changes_bytes=self.changes_bytes,
             samples_crc=0xC0FFEE,
             file_bytes=len(data),
         )
@@ -170,12 +177,6 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # A folder with an image --------------------------------------------------------------------------
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -248,6 +249,7 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
             "strip_rows": None,
             "tile": None,
             "restart": False,
+            "effort": None,
             "progress": None,
         }
     ]
@@ -255,7 +257,7 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
 
 def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
     run(
-        *("encode", photo, "-m", "photo-s", "--strip-rows", 64, "--tile", 32, "--restart"),
+        *("encode", photo, "-m", "photo-s", "--strip-rows", 64, "--tile", 32, "--restart", "-e", 7),
         *("--device", "cpu", "-T", 2, "--backend", "int64"),
     )
 
@@ -268,6 +270,7 @@ def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
             "strip_rows": 64,
             "tile": 32,
             "restart": True,
+            "effort": 7,
             "progress": None,
         }
     ]
@@ -570,6 +573,13 @@ def test_info_says_of_previews(pxc: Path, api: FakeApi) -> None:
     assert "  preview 9 bytes" in run("info", pxc).stdout.splitlines()
 
 
+def test_info_says_of_changes_of_the_model(pxc: Path, api: FakeApi) -> None:
+    api.changes_bytes = 1234
+
+    line = "  changes 1,234 bytes: the model learnt from the image"
+    assert line in run("info", pxc).stdout.splitlines()
+
+
 def test_info_as_json_has_every_field(pxc: Path) -> None:
     (facts,) = json.loads(run("info", "--json", pxc).stdout)
 
@@ -710,16 +720,6 @@ def test_compare_does_not_overwrite_csv(photo: Path, api: FakeApi) -> None:
     assert_fails_in_one_line(run("compare", photo, "--csv", "results.csv"), "results.csv")
     assert Path("results.csv").read_text() == "precious"
     assert api.calls == []  # it was found out before the work
-
-
-def test_compare_says_that_jpeg_xl_is_missing(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rivals, "find_spec", lambda name: None)
-
-    result = run("compare", photo)
-
-    assert result.exit_code == 0
-    assert "JPEG XL is left out" in result.stderr
-    assert "JPEG XL" not in result.stdout
 
 
 # models ------------------------------------------------------------------------------------------

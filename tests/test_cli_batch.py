@@ -18,28 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import works
-from coding import random_network
-from commands import read, run, save
+from commands import M, read, run, save
 from pictures import scene
 from pixelcodec.cli import progress
 from pixelcodec.cli.batch import Batch
 from pixelcodec.cli.common import Failure
 from pixelcodec.cli.inputs import Source, plan_outputs
-from pixelcodec.cli.progress import Step, now_and_then
-from pixelcodec.cli.work import Task
-from pixelcodec.cli.workers import Workers
-from pixelcodec.models import zoo
-from pixelcodec.models.wavefront_pixelcnn import Config
+from pixelcodec.cli.progress import Report, Step, now_and_then
+from pixelcodec.cli.work import Sink, Task
+from pixelcodec.cli.workers import FileWorkers
 
-TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
-M = ("-m", "tiny.safetensors")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    zoo.save_network(random_network(TINY, seed=1), Path("tiny.safetensors"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("tiny")
 
 
 @pytest.fixture
@@ -198,6 +187,24 @@ def test_outputs_are_told_apart_or_refused(places: list[Path]) -> None:
         ]
 
 
+@pytest.mark.parametrize(
+    ("names", "made"), [("a", {"a.copy": "alone"}), ("ab", {"a.copy": "a", "b.copy": "b"})]
+)
+def test_one_file_may_have_work_of_its_own(names: str, made: dict[str, str]) -> None:
+    for name in names:
+        Path(name).write_text(name)
+    batch = Batch(
+        paths=tuple(map(Path, names)), recursive=False, jobs=1, quiet=True, out_dir=Path("out")
+    )
+
+    def alone(task: Task, sink: Sink, report: Report | None) -> None:
+        sink.write(b"alone")
+
+    batch.convert(works.copy, set(), ".copy", alone)
+
+    assert {path.name: path.read_text() for path in Path("out").iterdir()} == made
+
+
 # Failures, and what is told ----------------------------------------------------------------------
 
 
@@ -338,6 +345,19 @@ def test_the_bar_of_one_file_has_its_name(photos: Path, bar: Bar) -> None:
     assert {fields["description"] for fields in bar.shown} == {"a.png"}
 
 
+def test_the_bar_of_strips_side_by_side_goes_from_nothing_to_all(photos: Path, bar: Bar) -> None:
+    run("encode", photos / "a.png", "--strip-rows", 3, "--restart", *M)
+    bar.shown.clear()
+
+    assert run("decode", photos / "a.pxc", "-j", 2, "-o", "back.png", *M).exit_code == 0
+
+    completed = [fields["completed"] for fields in bar.shown]
+    assert completed == sorted(completed)
+    assert (completed[0], completed[-1]) == (0, bar.total)
+    assert len(set(completed)) >= 4
+    assert np.array_equal(read(Path("back.png")), read(photos / "a.png"))
+
+
 @pytest.mark.usefixtures("bar")
 def test_quiet_shows_no_bar(photos: Path, bar: Bar) -> None:
     run("encode", "-q", "-r", photos, *M)
@@ -367,8 +387,8 @@ class Bytes(bytearray):
 
 
 @pytest.fixture
-def workers() -> Iterator[Workers]:
-    with Workers() as workers:
+def workers() -> Iterator[FileWorkers]:
+    with FileWorkers() as workers:
         yield workers
 
 
@@ -378,7 +398,7 @@ def task() -> Task:
     return Task(Path("source"), Path("target"))
 
 
-def test_a_worker_gives_bytes_steps_and_a_word(workers: Workers, task: Task) -> None:
+def test_a_worker_gives_bytes_steps_and_a_word(workers: FileWorkers, task: Task) -> None:
     sink, steps = Bytes(), list[Step]()
 
     assert workers.call(works.copy, task, sink, steps.append) != str(os.getpid())
@@ -386,7 +406,7 @@ def test_a_worker_gives_bytes_steps_and_a_word(workers: Workers, task: Task) -> 
     assert steps == [Step(128_000, 256_000), Step(256_000, 256_000)]
 
 
-def test_a_worker_lives_through_failures(workers: Workers, task: Task) -> None:
+def test_a_worker_lives_through_failures(workers: FileWorkers, task: Task) -> None:
     pid = workers.call(works.copy, task, Bytes(), None)
 
     with pytest.raises(Failure, match=f"source: process {pid} does not like it"):
@@ -394,16 +414,16 @@ def test_a_worker_lives_through_failures(workers: Workers, task: Task) -> None:
     assert workers.call(works.copy, task, Bytes(), None) == pid
 
 
-def test_a_worker_that_died_gets_no_more_work(workers: Workers, task: Task) -> None:
+def test_a_worker_that_died_gets_no_more_work(workers: FileWorkers, task: Task) -> None:
     pid = workers.call(works.copy, task, Bytes(), None)
 
-    with pytest.raises(Failure, match="source: its worker process died"):
+    with pytest.raises(Failure, match="source: a worker process died"):
         workers.call(works.die, task, Bytes(), None)
     assert workers.call(works.copy, task, Bytes(), None) != pid
 
 
 def test_a_worker_whose_bytes_cannot_be_taken_gets_no_more_work(
-    workers: Workers, task: Task
+    workers: FileWorkers, task: Task
 ) -> None:
     class FullError(Exception):
         pass
@@ -420,7 +440,7 @@ def test_a_worker_whose_bytes_cannot_be_taken_gets_no_more_work(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="such signals are POSIX's")
-def test_a_worker_does_not_see_ctrl_c(workers: Workers, task: Task) -> None:
+def test_a_worker_does_not_see_ctrl_c(workers: FileWorkers, task: Task) -> None:
     for _ in range(2):  # the first one starts a helper of multiprocessing's, too
         assert "SIGINT" in (workers.call(works.blocked_signals, task, Bytes(), None) or "")
         with pytest.raises(Failure, match="died"):
@@ -430,12 +450,12 @@ def test_a_worker_does_not_see_ctrl_c(workers: Workers, task: Task) -> None:
 def test_workers_end_in_the_middle_of_their_work(task: Task) -> None:
     sink, failures = Bytes(), list[Failure]()
 
-    def wait(workers: Workers) -> None:
+    def wait(workers: FileWorkers) -> None:
         with pytest.raises(Failure) as caught:
             workers.call(works.sleep, task, sink, None)
         failures.append(caught.value)
 
-    with Workers() as workers:
+    with FileWorkers() as workers:
         waiting = Thread(target=wait, args=(workers,))
         waiting.start()
         while not sink:
@@ -450,10 +470,10 @@ def test_workers_end_with_their_parent(task: Task) -> None:
         "import os, signal, threading, works\n"
         "from pathlib import Path\n"
         "from pixelcodec.cli.work import Task\n"
-        "from pixelcodec.cli.workers import Workers\n"
+        "from pixelcodec.cli.workers import FileWorkers\n"
         "class Sink:\n"
         "    def write(self, data): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "Workers().call(works.sleep, Task(Path('source')), Sink(), None)\n"
+        "FileWorkers().call(works.sleep, Task(Path('source')), Sink(), None)\n"
     )
     tests = str(Path(__file__).parent)
     process = subprocess.Popen(

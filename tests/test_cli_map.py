@@ -1,6 +1,8 @@
 """Pictures of where bits go: their colours, their scale, and the command that draws them."""
 
+import io
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,25 +16,22 @@ from PIL import ImageFont
 import pixelcodec
 from commands import assert_fails_in_one_line, names, read, run, save
 from pictures import noise, scene
+from pixelcodec import container, effort
 from pixelcodec.cli import heat
 from pixelcodec.cli import map as map_module
 from pixelcodec.cli.heat import Bits, Scale, resized, round_step, scale_of
 from pixelcodec.cli.progress import Progress
 from pixelcodec.engine import Engine
-from pixelcodec.evaluation import bit_map
+from pixelcodec.evaluation import Cut, bit_map
 from pixelcodec.models import zoo
 
 HEIGHT, WIDTH = 20, 34
 MODEL = ("-m", "photo-s")
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 IMAGE = scene(HEIGHT, WIDTH, 3)
 IMAGE[:, WIDTH // 2 :] = noise(HEIGHT, WIDTH, 3)[:, WIDTH // 2 :]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
@@ -222,13 +221,30 @@ def test_progress_counts_all_pixels(photo: Path, monkeypatch: pytest.MonkeyPatch
 # Files of this codec -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tile", [0, 8])
-def test_the_map_of_a_pxc_file_is_by_the_model_and_in_the_tiles_that_wrote_it(
-    tile: int, folder: Path, engine: Engine
+@pytest.mark.parametrize(
+    "cut", [{}, {"tile": 8}, {"strip_rows": 4}, {"strip_rows": 4, "restart": True}], ids=str
+)
+def test_the_map_of_a_pxc_file_is_by_the_model_and_in_the_pieces_that_it_has(
+    cut: Cut, folder: Path, engine: Engine
 ) -> None:
-    Path("photo.pxc").write_bytes(pixelcodec.encode(IMAGE, model="photo-s", tile=tile))
-    bits = bit_map(IMAGE, engine, tile).sum(2)
+    Path("photo.pxc").write_bytes(pixelcodec.encode(IMAGE, model="photo-s", **cut))
+    bits = bit_map(IMAGE, engine, **cut).sum(2)
     np.testing.assert_array_equal(drawn("photo.pxc"), scale_of([bits]).colours(bits))
+
+
+def test_the_map_of_a_pxc_file_adds_up_to_its_strips(folder: Path) -> None:
+    image = scene(256, 256, 3)  # large enough for the model to learn from it
+    data = pixelcodec.encode(
+        image, model="photo-s", strip_rows=64, restart=True, effort=effort.STATIC + 1
+    )
+    assert container.Reader(io.BytesIO(data)).start.changes
+    Path("photo.pxc").write_bytes(data)
+
+    said = run("map", "photo.pxc").stderr
+
+    (size,) = re.findall(r"([\d,]+) bytes in all", said)
+    strips = pixelcodec.inspect(io.BytesIO(data)).strips
+    assert 0 <= sum(strips) - int(size.replace(",", "")) <= 8 * len(strips)
 
 
 def test_a_damaged_file_has_no_map(folder: Path) -> None:

@@ -14,14 +14,14 @@ import torch
 from PIL import Image
 
 import pixelcodec
-from coding import random_network, randomised
+from coding import TINY, random_network, randomised
 from commands import assert_fails_in_one_line, names, read, run, save
 from pixelcodec.models import zoo
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
-from pixelcodec.models.wavefront_pixelcnn import Config
 
-TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
+pytestmark = pytest.mark.usefixtures("folder")
+
 NETWORK = ("--width", 8, "--hidden", 8, "--blocks", 1, "--head", 4, "--components", 1)
 TRAINING = (*NETWORK, "--batch", 2, "--patch", 16, "--megapixels", 0.02)
 
@@ -33,17 +33,9 @@ def smooth(seed: int, height: int, width: int) -> np.ndarray:
     return (steps & 255).astype(np.uint8)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.fixture
-def model(folder: Path) -> Path:
-    path = folder / "tiny.safetensors"
-    zoo.save_network(random_network(TINY, seed=1), path)
-    return path
+def model(folder: Path, tiny: Path) -> Path:
+    return folder / tiny
 
 
 @pytest.fixture

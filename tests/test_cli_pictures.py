@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coding import random_network
-from commands import assert_fails_in_one_line, run
+from commands import M, assert_fails_in_one_line, run
 from pictures import noise, scene
-from pixelcodec.models import zoo
-from pixelcodec.models.wavefront_pixelcnn import Config
-from pixelcodec.pictures import Chunk, Picture, read_picture, write_picture
+from pixelcodec import api
+from pixelcodec.parallel import StripTask, StripWorker
+from pixelcodec.pictures import Chunk, Picture, Samples, read_picture, write_picture
+from pixelcodec.strips import Count
 
-TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
-M = ("-m", "tiny.safetensors")
+pytestmark = pytest.mark.usefixtures("tiny")
 
 TEXT = Chunk(b"tEXt", b"Comment\0what a day")
 LATE = Chunk(b"tEXt", b"Comment\0and then", after=True)
@@ -31,13 +30,6 @@ PICTURES = {
     "16-bit gray with alpha": Picture(noise(9, 7, 2).astype("u2") * 257, 16),
     "16-bit RGB": Picture(noise(9, 7, 3).astype("u2") * 256 + 1, 16, (LATE,)),
 }
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    zoo.save_network(random_network(TINY, seed=1), Path("tiny.safetensors"))
-    return tmp_path
 
 
 def model(picture: Picture) -> tuple[str, ...]:
@@ -158,6 +150,48 @@ def test_a_region_keeps_kind_and_palette(kind: str) -> None:
     part = read_picture("part.png")
     assert (part.kind, part.chunks) == (kind, PICTURES[kind].chunks)
     assert np.array_equal(part.samples, PICTURES[kind].samples[2:6, 1:4])
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In how many processes strips are to be decoded, each time; they are in this one."""
+    found: list[int] = []
+
+    def decode_here(
+        worker: StripWorker, tasks: list[StripTask], count: int, progress: Count
+    ) -> list[Samples]:
+        found.append(count)
+        return [worker(task, progress) for task in tasks]
+
+    monkeypatch.setattr(api, "decode_strips", decode_here)
+    return found
+
+
+@pytest.mark.parametrize(("asked", "given"), [(1, []), (2, [2]), (9, [3])])
+def test_jobs_of_one_file_are_for_its_strips(
+    asked: int, given: list[int], strips: Picture, jobs: list[int]
+) -> None:
+    assert run("decode", "photo.pxc", "-j", asked, "-o", "back.png", *M).exit_code == 0
+    assert read_picture("back.png") == strips
+    assert jobs == given
+
+
+def test_jobs_are_for_the_strips_of_a_region(strips: Picture, jobs: list[int]) -> None:
+    run("decode", "photo.pxc", "-j", 9, "--region", "0,5,3,5", "-o", "part.png", *M)
+
+    assert np.array_equal(read_picture("part.png").samples, strips.samples[5:, :3])
+    assert jobs == [2]
+
+
+def test_strips_that_need_others_are_decoded_in_one_process(
+    strips: Picture, jobs: list[int]
+) -> None:
+    run("encode", "photo.png", "--strip-rows", 4, "-f", *M)
+
+    run("decode", "photo.pxc", "-j", 2, "-o", "back.png", *M)
+
+    assert read_picture("back.png") == strips
+    assert jobs == []
 
 
 def test_a_region_must_be_inside(strips: Picture) -> None:

@@ -354,12 +354,6 @@ def test_a_busy_machine_is_told(load: float, told: str, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def photo(folder: Path) -> Path:
     return save(scene(10, 12, 3), "photo.png")
 

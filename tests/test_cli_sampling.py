@@ -24,13 +24,11 @@ BILEVEL = randomised(
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
+def files(folder: Path) -> None:
     zoo.save_network(PHOTO, Path("photo.safetensors"))
     zoo.save_network(BILEVEL, Path("bilevel.safetensors"))
     save(scene(6, 9, 3), "image.png")
     save(scene(6, 9) > 100, "bits.png")
-    return tmp_path
 
 
 def sample(*arguments: object, model: str = "photo", output: str = "out.png") -> None:

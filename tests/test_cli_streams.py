@@ -14,23 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coding import random_network
-from commands import assert_fails_in_one_line, names, read, run, save
+from commands import M, assert_fails_in_one_line, names, read, run, save
 from pictures import noise, scene
-from pixelcodec.models import zoo
-from pixelcodec.models.wavefront_pixelcnn import Config
 
-TINY = Config(width=8, hidden=8, blocks=1, head=4, components=1)
-M = ("-m", "tiny.safetensors")
+pytestmark = pytest.mark.usefixtures("tiny")
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX's")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    zoo.save_network(random_network(TINY, seed=1), Path("tiny.safetensors"))
-    return tmp_path
 
 
 @pytest.fixture
@@ -169,6 +158,19 @@ def wait_for_parts(folder: Path, count: int, running: "subprocess.Popen[bytes]")
         time.sleep(0.02)
 
 
+def assert_ends_at_once(running: "subprocess.Popen[bytes]", to: str) -> None:
+    """Ctrl-C, for one process or for all of a group, ends them without a word."""
+    begin = time.monotonic()
+    (os.killpg if to == "group" else os.kill)(running.pid, signal.SIGINT)
+    told = running.communicate(timeout=60)[1]  # the workers have this pipe, too
+
+    assert time.monotonic() - begin < 20
+    assert told == b""
+    # Python ends itself by the signal where that came while a string of code was run, as imports
+    # do. A shell says 130 of both.
+    assert running.returncode in (130, -signal.SIGINT)
+
+
 @posix
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("to", ["one", "group"])
@@ -179,12 +181,22 @@ def test_ctrl_c_ends_a_batch_at_once_and_leaves_nothing(
     running = process("encode", *large, "-j", jobs, start_new_session=True)
     wait_for_parts(folder, jobs, running)
 
-    begin = time.monotonic()
-    (os.killpg if to == "group" else os.kill)(running.pid, signal.SIGINT)
-    told = running.communicate(timeout=60)[1]  # the workers have this pipe, too
+    assert_ends_at_once(running, to)
+    assert names(folder) == before
 
-    assert time.monotonic() - begin < 20
-    assert (running.returncode, told) == (130, b"")
+
+@posix
+@pytest.mark.parametrize("seconds", [0, 2])
+@pytest.mark.parametrize("to", ["one", "group"])
+def test_ctrl_c_ends_the_decoding_of_strips_at_once(to: str, seconds: int, folder: Path) -> None:
+    image = save(noise(1200, 200, 3), "large.png")
+    assert run("encode", image, "--restart", "--strip-rows", 600).exit_code == 0
+    before = names(folder)
+    running = process("decode", "large.pxc", "-j", 2, "-o", "back.png", start_new_session=True)
+    wait_for_parts(folder, 1, running)
+    time.sleep(seconds)
+
+    assert_ends_at_once(running, to)
     assert names(folder) == before
 
 

@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixelcodec.container import (
+    CHANGES_MOST,
     MAGIC,
     METADATA_MOST,
+    STANDARD,
     Component,
     End,
     Header,
@@ -45,9 +47,10 @@ def write(
     payloads: Sequence[bytes],
     samples_crc: int = SAMPLES_CRC,
     metadata: bytes = b"",
+    changes: bytes = b"",
 ) -> bytes:
     buffer = io.BytesIO()
-    writer = Writer(buffer, header, metadata)
+    writer = Writer(buffer, header, metadata, changes)
     for payload in payloads:
         writer.strip(payload)
     writer.close(samples_crc)
@@ -192,14 +195,31 @@ class TestRoundTrip:
         data = write(*stream, metadata)
         assert len(data) <= len(write(*stream)) + 9 + len(metadata)
         reader = Reader(io.BytesIO(data))
-        assert reader.metadata == metadata
+        assert reader.start.metadata == metadata
         assert [payload for payload, _ in reader] == stream[1]
+
+    @settings(deadline=None)
+    @given(streams(), st.binary(max_size=9), st.binary(min_size=1, max_size=99))
+    def test_changes_of_the_model_come_next(
+        self, stream: tuple[Header, list[bytes], int], metadata: bytes, changes: bytes
+    ) -> None:
+        header, payloads, samples_crc = stream
+        header = replace(header, model_id=b"12345678")
+        data = write(header, payloads, samples_crc, metadata, changes)
+        assert len(data) == len(write(header, payloads, samples_crc, metadata)) + 9 + len(changes)
+        reader = Reader(io.BytesIO(data))
+        assert reader.start == Start(header, metadata, changes)
+        assert [payload for payload, _ in reader] == payloads
+
+    def test_where_no_model_codes_none_can_change(self) -> None:
+        with pytest.raises(ValueError, match="bytes of changes"):
+            write(replace(HEADER, model_id=STANDARD), PAYLOADS, changes=b"some")
 
     def test_long_metadata_are_deflated(self) -> None:
         metadata = bytes(METADATA_MOST)
         data = write(HEADER, PAYLOADS, metadata=metadata)
         assert len(data) < METADATA_MOST / 900
-        assert Reader(io.BytesIO(data)).metadata == metadata
+        assert Reader(io.BytesIO(data)).start.metadata == metadata
 
     @settings(deadline=None)
     @given(streams(), st.binary(max_size=99), st.integers(1, 50))
@@ -410,7 +430,7 @@ class TestDamage:
                 id="header CRC",
             ),
             pytest.param(
-                head_with(11, 9), "^unknown flags 0x09 at byte 11: a newer pixelcodec", id="flags"
+                head_with(11, 17), "^unknown flags 0x11 at byte 11: a newer pixelcodec", id="flags"
             ),
             pytest.param(
                 head_with(9, 5), "^the header at byte 8 says channels 5.*newer", id="channels"
@@ -432,6 +452,21 @@ class TestDamage:
                 head_with(11, 4) + chunk(b"M", b"", METADATA_MOST + 1),
                 f"^damaged at byte 36: the metadata claims {METADATA_MOST + 1} bytes",
                 id="too much metadata",
+            ),
+            pytest.param(
+                head_with(11, 8) + STRIPS[0],
+                "^damaged at byte 36: strip 1 of 2 where changes of the model should be",
+                id="no changes",
+            ),
+            pytest.param(
+                head_with(11, 8) + chunk(b"A", b"", CHANGES_MOST + 1),
+                f"^damaged at byte 36: the changes of the model claims {CHANGES_MOST + 1} bytes",
+                id="too many changes",
+            ),
+            pytest.param(
+                HEAD + chunk(b"A", b"some") + STRIPS[0],
+                "^damaged at byte 36: the changes of the model out of place",
+                id="changes in the wrong place",
             ),
             pytest.param(
                 head_with(11, 4) + chunk(b"Z", b"of no kind"),
@@ -478,8 +513,8 @@ class TestDamage:
                 id="ancillary CRC",
             ),
             pytest.param(
-                HEAD + chunk(b"A", b"weights"),
-                "^unknown critical chunk 'A' at byte 36: a newer pixelcodec",
+                HEAD + chunk(b"B", b"weights"),
+                "^unknown critical chunk 'B' at byte 36: a newer pixelcodec",
                 id="critical",
             ),
             pytest.param(

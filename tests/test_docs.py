@@ -1,16 +1,24 @@
-"""Every example of the README and of the guides runs, in a folder with the files it speaks of."""
+"""Every example of the README and of the guides runs, in a folder with the files it speaks of.
 
+The API reference is what the docstrings say, and links lead somewhere.
+"""
+
+import itertools
 import os
 import re
+import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/LIBRARY.md", "docs/PLUGINS.md"]
+PAGES = ["README.md", "docs/LIBRARY.md", "docs/PLUGINS.md", "docs/TRAINING.md"]
 
 # What needs a checkout, a data set, a network or minutes.
 NOT_RUN = ("make ", "pip ", "torchrun ", "pixelcodec train", "pixelcodec eval", "ssh ", "git ")
@@ -27,6 +35,9 @@ def commands(page: str) -> list[str]:
     lines = [line for block in blocks(page, "console") for line in block.splitlines()]
     typed = [line[2:].split("  #")[0].strip() for line in lines if line.startswith("$ ")]
     return [line for line in typed if not any(word in line for word in NOT_RUN)]
+
+
+# Examples ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -48,13 +59,7 @@ def test_python(page: str, folder: Path) -> None:
     run([sys.executable, "-W", "error", "-c", code], folder)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        "docs/COMMANDS.md",
-        *(page for page in PAGES if "```console" in (ROOT / page).read_text(encoding="utf-8")),
-    ],
-)
+@pytest.mark.parametrize("page", ["README.md", "docs/COMMANDS.md"])
 def test_commands(page: str, folder: Path) -> None:
     script = "\n".join(commands(page))
     assert script.count("pixelcodec") > 5
@@ -75,3 +80,57 @@ def run(command: list[str], folder: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+# Pages -------------------------------------------------------------------------------------------
+
+ALL_PAGES = ["README.md", "CHANGELOG.md", "examples/README.md"] + [
+    f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))
+]
+
+
+@cache
+def tokens(page: str) -> list[Token]:
+    """What a page consists of, for those who show Markdown."""
+    blocks = MarkdownIt().enable("table").parse((ROOT / page).read_text(encoding="utf-8"))
+    return [token for block in blocks for token in (block, *(block.children or ()))]
+
+
+@cache
+def anchors(page: str) -> list[str]:
+    """Those of the headings of a page, as code-hosting sites make them."""
+    found = tokens(page)
+    titles = [after for each, after in itertools.pairwise(found) if each.type == "heading_open"]
+    texts = ["".join(child.content for child in title.children or ()) for title in titles]
+    return [re.sub(r"[^\w -]", "", text).strip().lower().replace(" ", "-") for text in texts]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    links = [str(each.attrs["href"]) for each in tokens(page) if each.type == "link_open"]
+    images = [str(each.attrs["src"]) for each in tokens(page) if each.type == "image"]
+    for link in (*links, *images):
+        path, _, anchor = link.partition("#")
+        target = Path(page).parent / path if path else Path(page)
+        if "://" not in link:
+            assert (ROOT / target).exists(), link
+            assert not anchor or anchor in anchors(target.as_posix()), link
+
+
+def test_the_api_reference_is_what_the_docstrings_say() -> None:
+    reference = runpy.run_path(str(ROOT / "docs" / "make_api.py"))["Reference"]()
+    page = (ROOT / "docs" / "API.md").read_text(encoding="utf-8")
+    assert page == reference.markdown(), "make docs"
+
+
+def test_docstrings_read_well_in_the_api_reference() -> None:
+    """No star, underscore, bracket or role of theirs means something else there."""
+    kinds = {each.type for each in tokens("docs/API.md")}
+    assert not kinds & {"em_open", "strong_open", "html_inline", "html_block"}
+    texts = [each.content for each in tokens("docs/API.md") if each.type == "text"]
+    assert not [text for text in texts if re.search(r":[a-z]*:$", text)]
+
+
+def test_headings_of_the_api_reference_have_anchors_of_their_own() -> None:
+    found = anchors("docs/API.md")
+    assert len(set(found)) == len(found)

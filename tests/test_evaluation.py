@@ -73,10 +73,10 @@ def test_the_bits_of_all_samples_are_those_of_the_image(
 ) -> None:
     monkeypatch.setattr(pixelcodec.plan, "STRIP_PIXELS", strip_pixels)
     image = picture(name, 11, 14)
-    found = bit_map(image, engine(name), tile)
+    found = bit_map(image, engine(name), tile=tile)
     assert (found.dtype, found.shape) == (np.float32, (11, 14, image.size // (11 * 14)))
     assert found.min() >= 0
-    assert found.sum() == pytest.approx(model_bits(image, engine(name), tile), rel=1e-5)
+    assert found.sum() == pytest.approx(model_bits(image, engine(name), tile=tile), rel=1e-5)
 
 
 class _Given:
@@ -134,6 +134,27 @@ def test_a_tile_has_the_bits_that_it_has_alone(name: str) -> None:
         for left in range(0, 13, 4):
             place = np.s_[top : top + 4, left : left + 4]
             np.testing.assert_array_equal(found[place], bit_map(image[place], engine(name)))
+
+
+@EACH
+def test_a_strip_has_the_bits_that_it_has_alone_if_it_needs_no_other(name: str) -> None:
+    image = picture(name, 10, 13)
+    found = bit_map(image, engine(name), tile=0, strip_rows=4, restart=True)
+    alone = [bit_map(image[top : top + 4], engine(name), tile=0) for top in (0, 4, 8)]
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+
+
+@EACH
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_bits_of_strips_are_those_of_their_parts_in_a_file(name: str, restart: bool) -> None:
+    image = picture(name, 22, 17)
+    samples = image.reshape(*image.shape[:2], -1).view(np.uint8)
+    found = bit_map(image, engine(name), tile=0, strip_rows=8, restart=restart)
+    encoder = StripEncoder(engine(name), 17, samples.shape[2], restart)
+    for top in range(0, 22, 8):
+        size = sum(map(len, encoder.encode(samples[top : top + 8], ignore)))
+        # The coder ends each part with up to two words.
+        assert 0 <= 8 * size - found[top : top + 8].sum() <= 2 * 2 * 32
 
 
 @EACH

@@ -15,7 +15,8 @@ import pytest
 import pixelcodec
 import reference_decoder as reference
 from coding import Samples, decode, encode
-from golden.make import FOLDER, MODELS, PICTURES, STREAMS, model_named
+from golden.make import FOLDER, MODELS, PICTURES, STREAMS, model_named, network_of
+from pixelcodec.adaptation import adapted
 from pixelcodec.engine import Engine
 from pixelcodec.models import zoo
 from pixelcodec.models.zoo import load_file
@@ -52,8 +53,9 @@ def data(stream: str) -> bytes:
 
 
 @cache
-def engine(model: str, backend: str, device: str) -> Engine:
-    return Engine(load_file(model_file(model)), backend, device)
+def engine(stream: str, backend: str, device: str) -> Engine:
+    network, changes = network_of(STREAMS[stream])
+    return Engine(adapted(network, changes) if changes else network, backend, device)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -73,7 +75,7 @@ def test_every_file_is_listed() -> None:
 @EACH_PLACE
 @pytest.mark.parametrize("stream", STREAMS)
 def test_decodes_to_the_same_samples(stream: str, backend: str, device: str) -> None:
-    decoded = decode(data(stream), engine(STREAMS[stream].model, backend, device))
+    decoded = decode(data(stream), engine(stream, backend, device))
     np.testing.assert_array_equal(decoded, picture(stream))
 
 
@@ -81,14 +83,10 @@ def test_decodes_to_the_same_samples(stream: str, backend: str, device: str) -> 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_is_written_again_byte_for_byte(stream: str, backend: str, device: str) -> None:
     how = STREAMS[stream]
-    written = encode(
-        picture(stream),
-        load_file(model_file(how.model)),
-        engine(how.model, backend, device),
-        how.strip_rows,
-        how.restart,
-        how.tile,
-    )
+    network, changes = network_of(how)
+    ready = engine(stream, backend, device)
+    cut = how.strip_rows, how.restart, how.tile
+    written = encode(picture(stream), network, ready, *cut, changes)
     assert written == data(stream)
 
 
@@ -163,7 +161,7 @@ def test_pictures_have_all_that_the_format_has() -> None:
 
 def begun(stream: str) -> tuple[reference.Architecture, bytes]:
     """The reference decoder's network at the start of ``stream``, and the words of its strip."""
-    header, _, ((payload,),), _ = reference.read_stream(data(stream))
+    header, _, _, ((payload,),), _ = reference.read_stream(data(stream))
     network = reference.Network(model_file(STREAMS[stream].model).read_bytes())
     return reference.Decoder(header, network).scales[0].whole, payload
 

@@ -29,11 +29,7 @@ from pixelcodec.models.wavefront_pixelcnn import Config
 
 COLOUR = Config(width=8, hidden=8, blocks=1, head=4, components=1)
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 # Recipes -----------------------------------------------------------------------------------------

@@ -724,7 +724,8 @@ def test_both_take(samples: Samples, strip: list[bytes], how: dict[str, Any]) ->
 
 
 BAD_HEADERS = {
-    "flag 3": {"flags": 8},
+    "changes of no model": {"flags": 8},
+    "flag 4": {"flags": 16},
     "flag 7": {"flags": 128},
     "alpha of RGB": {"flags": 2, "ids": bytes(16)},
     "alpha without its id": {"flags": 2, "colour": 4},

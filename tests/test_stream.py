@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import pixelcodec
-from pixelcodec import Decoder, Encoder, stream
-from pixelcodec.errors import FormatError, UnsupportedImageError
+import works
+from pixelcodec import Decoder, Encoder, Picture, container, stream
+from pixelcodec.errors import FormatError, PixelcodecError, UnsupportedImageError
+from pixelcodec.parallel import StripTask, decode_strips
 from pixelcodec.pictures import Chunk
 
 MODEL = "photo-s"
@@ -277,10 +279,38 @@ class TestRegions:
 
 
 class TestJobs:
-    def test_processes_give_the_same_samples(self) -> None:
+    def test_processes_give_the_same_samples_and_count_them(self) -> None:
         samples = np.random.default_rng(3).integers(0, 256, (9, 7, 3), np.uint8)
         data = pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=True)
-        np.testing.assert_array_equal(pixelcodec.decode(data, jobs=2), samples)
+        calls: list[tuple[int, int]] = []
+        found = pixelcodec.decode(data, jobs=2, progress=lambda *call: calls.append(call))
+        np.testing.assert_array_equal(found, samples)
+        assert calls == sorted(calls)
+        assert calls[-1] == (63, 63)
+
+    def test_parts_of_pictures_keep_kind_and_metadata(self) -> None:
+        samples = np.arange(48, dtype=np.uint8).reshape(8, 6, 1) % 16
+        picture = Picture(samples, 4, PALETTE)
+        data = pixelcodec.encode(picture, strip_rows=3)  # PNG inside: such strips need no other
+        found = pixelcodec.decode_picture(data, region=(1, 2, 4, 5), jobs=2)
+        assert found == Picture(np.ascontiguousarray(samples[2:7, 1:5]), 4, PALETTE)
+        assert pixelcodec.decode_image(data, region=(0, 3, 6, 3)).size == (6, 3)
+
+    def test_what_is_wrong_with_a_strip_is_told(self) -> None:
+        data = pixelcodec.encode(np.zeros((6, 7, 3), np.uint8), model=MODEL, strip_rows=3, tile=3)
+        reader = container.Reader(io.BytesIO(data))
+        damaged = io.BytesIO()
+        writer = container.Writer(damaged, reader.header)
+        for payload, _ in reader:
+            writer.strip(payload[:3])
+        writer.close(reader.samples_crc)
+        with pytest.raises(FormatError, match="a strip holds 3 bytes"):
+            pixelcodec.decode(damaged.getvalue(), jobs=2)
+
+    def test_a_process_that_died_is_told(self) -> None:
+        tasks = [StripTask([b""], 1)] * 3
+        with pytest.raises(PixelcodecError, match="worker process died"):
+            decode_strips(works.die_decoding, tasks, 2, lambda pixels: None)
 
     def test_the_checksum_is_checked(self) -> None:
         samples = np.zeros((6, 7, 3), np.uint8)

@@ -23,8 +23,8 @@ from pixelcodec import evaluation
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.errors import ModelError
 from pixelcodec.exact import check_no_overflow
-from pixelcodec.models import context, mixture
-from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d
+from pixelcodec.models import context, likelihood, mixture
+from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d, relu
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.quantise import integer_layer
 from pixelcodec.models.wavefront_pixelcnn import (
@@ -66,7 +66,7 @@ def engine(config: Config = SMALL, seed: int = 1) -> Engine:
 
 def parameters_of_float(image: Samples, config: Config = SMALL, seed: int = 1) -> Tensor:
     """The float network's parameters of all distributions: [height, width, 3, parameters]."""
-    with mock.patch.object(mixture, "bits_of_samples", wraps=mixture.bits_of_samples) as bits:
+    with mock.patch.object(likelihood, "bits_of_samples", wraps=likelihood.bits_of_samples) as bits:
         float_network(config, seed)(torch.from_numpy(image[None].copy()))
     parameters: Tensor = bits.call_args.args[0]
     return parameters[0]
@@ -163,7 +163,7 @@ def test_a_head_sees_the_residuals_of_the_channels_before_alone(channel: int) ->
     network = float_network()
     stream = torch.randn(1, SMALL.width, 4, 4, generator=torch.Generator().manual_seed(1))
     companded = torch.zeros(1, SEEN, 4, 4, requires_grad=True)
-    parameters = network.heads(stream, companded)[..., channel, :]
+    parameters = network.heads(torch.cat([relu(stream, False), companded], 1))[..., channel, :]
     (gradient,) = torch.autograd.grad(parameters.sum(), companded, allow_unused=False)
     seen = (gradient.abs().sum((0, 2, 3)) > 0).tolist()
     assert seen == [before < channel for before in range(SEEN)]
@@ -205,7 +205,8 @@ def test_all_features_matter_to_all_heads() -> None:
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(1, context.FEATURES, 5, 5, generator=generator).requires_grad_()
     companded = torch.zeros(1, SEEN, 5, 5)
-    parameters = network.heads(network.trunk(features), companded)
+    stream = relu(network.trunk(features), False)
+    parameters = network.heads(torch.cat([stream, companded], 1))
     for channel in range(3):
         gradient = torch.autograd.grad(
             parameters[..., channel, :].square().sum(), features, retain_graph=True

@@ -7,6 +7,9 @@ import time
 from pixelcodec.cli.common import Failure
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.work import Sink, Task
+from pixelcodec.parallel import StripTask
+from pixelcodec.pictures import Samples
+from pixelcodec.strips import Count
 
 
 def copy(task: Task, sink: Sink, report: Report | None) -> str:
@@ -41,3 +44,8 @@ def blocked_signals(task: Task, sink: Sink, report: Report | None) -> str:
 
 def die_at_b(task: Task, sink: Sink, report: Report | None) -> str:
     return (die if task.source.name == "b" else copy)(task, sink, report)
+
+
+def die_decoding(task: StripTask, progress: Count) -> Samples:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError

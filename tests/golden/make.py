@@ -23,10 +23,14 @@ from PIL import Image
 
 import pixelcodec
 from coding import Samples, encode, randomised
+from pixelcodec import adaptation
+from pixelcodec.adaptation import adapted
 from pixelcodec.engine import Engine
 from pixelcodec.models.architectures import FloatNetwork
+from pixelcodec.models.changes import Change, parts_of
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
 from pixelcodec.models.multi_scale import MultiScale, MultiScaleConfig
+from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.row_lstm import RowConfig, RowLSTM
@@ -71,6 +75,7 @@ class Stream:
     strip_rows: int
     restart: bool = False
     tile: int = 0
+    changed: bool = False
 
 
 STREAMS = {
@@ -80,6 +85,7 @@ STREAMS = {
     "rgb-strips": Stream("rgb", "tiny", 5),
     "rgb-restart": Stream("rgb", "tiny", 7, restart=True),
     "rgb-tiles": Stream("rgb", "tiny", 10, tile=5),
+    "rgb-changed": Stream("rgb", "tiny", 9, changed=True),
     "pixelcnn-rgb": Stream("rgb", "pixelcnn-rgb", 9),
     "pixelcnn-dots": Stream("dots", "pixelcnn-bilevel", 1),
     "pixelcnn-tiles": Stream("bilevel", "pixelcnn-bilevel", 12, tile=6),
@@ -182,6 +188,28 @@ def model_named(name: str) -> str:
     return str(FOLDER / f"{name}.safetensors") if name in MODELS else name
 
 
+def network_of(stream: Stream) -> tuple[IntegerNetwork, bytes]:
+    """The network of a stream as it shipped, and its changes."""
+    network = load_file(FOLDER / f"{stream.model}.safetensors")
+    return network, adaptation.pack(network, changes_of(network)) if stream.changed else b""
+
+
+def changes_of(network: IntegerNetwork) -> list[Change]:
+    """Return changes of many kinds: none, few and many, small and large."""
+    rng = np.random.default_rng(1)
+    found = []
+    for index, (layer, part, before) in enumerate(parts_of(network)):
+        reach, share = [(1, 0.1), (3, 0.5), (60, 1.0), (0, 0.0)][index % 4]
+        values = rng.integers(-reach, reach + 1, tuple(before.shape))
+        values *= rng.random(values.shape) < share
+        if part == "weight":
+            room = 127 - abs(before.numpy().astype(np.int64))
+            values = np.clip(values, -room, room)
+        if reach:
+            found.append(Change(layer, part, index % 5 * (part == "bias"), values.astype(np.int8)))
+    return found
+
+
 def missing(path: Path) -> bool:
     """Tell whether there is no file at ``path`` yet, and say so."""
     print(path.name, "is kept" if path.exists() else "is made")
@@ -201,11 +229,11 @@ def main() -> None:
     for name, how in STREAMS.items():
         stream = FOLDER / f"{name}.pxc"
         if missing(stream):
-            network = load_file(FOLDER / f"{how.model}.safetensors")
+            network, changes = network_of(how)
             samples = read_picture(FOLDER / f"{how.image}.png").to_array()
-            engine = Engine(network, "int64")
-            written = encode(samples, network, engine, how.strip_rows, how.restart, how.tile)
-            stream.write_bytes(written)
+            engine = Engine(adapted(network, changes) if changes else network, "int64")
+            cut = how.strip_rows, how.restart, how.tile
+            stream.write_bytes(encode(samples, network, engine, *cut, changes))
     for name, how in PICTURES.items():
         source, stream = FOLDER / f"{how.image}.png", FOLDER / f"{name}.pxc"
         if missing(source):

@@ -1,0 +1,162 @@
+"""Models that learn from the image: smaller files, which decode to the same samples."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+
+import pixelcodec
+from coding import TINY, random_network
+from pictures import Samples, noise, scene
+from pixelcodec import container
+from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
+from pixelcodec.engine import Engine
+from pixelcodec.errors import PixelcodecError
+from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, fitted, look
+from pixelcodec.models import zoo
+from pixelcodec.models.changes import changed
+from pixelcodec.models.fine_tuning import Budget, fit_heads
+from pixelcodec.models.wavefront_pixelcnn import WavefrontPixelCNN
+
+SIDE = 256
+MODEL = "photo-s"
+assert SIDE**2 >= LEAST_PIXELS
+
+
+def changes_in(data: bytes) -> int:
+    return len(container.Reader(io.BytesIO(data)).start.changes)
+
+
+def encode(image: Samples, effort: int = 3, **how: object) -> bytes:
+    return pixelcodec.encode(image, model=MODEL, effort=effort, **how)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (SIDE, SIDE, 3)], ids=["gray", "RGB"])
+def test_a_model_that_learnt_from_the_image_makes_a_smaller_file(shape: tuple[int, ...]) -> None:
+    image = scene(*shape)
+    data = encode(image)
+    assert changes_in(data) > 0
+    assert len(data) < 0.995 * len(encode(image, STATIC))
+    np.testing.assert_array_equal(pixelcodec.decode(data), image)
+
+
+def test_alpha_is_not_learnt_from() -> None:
+    image = np.dstack([scene(SIDE, SIDE, 3), noise(SIDE, SIDE, 1)])
+    data = encode(image)
+    assert changes_in(data) > 0
+    np.testing.assert_array_equal(pixelcodec.decode(data), image)
+
+
+@pytest.mark.parametrize("backend", ["int8", "float32", "int64"])
+def test_every_back_end_decodes_it(backend: str) -> None:
+    image = scene(SIDE, SIDE)
+    data = encode(image)
+    corner = pixelcodec.decode(data, backend=backend, region=(0, 0, SIDE, 8))
+    np.testing.assert_array_equal(corner, image[:8])
+
+
+def test_independent_strips_have_the_changes_too() -> None:
+    image = scene(SIDE, SIDE)
+    data = encode(image, strip_rows=64, restart=True)
+    assert changes_in(data) > 0
+    np.testing.assert_array_equal(
+        pixelcodec.decode(data, region=(3, 70, 100, 9)), image[70:79, 3:103]
+    )
+
+
+def test_a_stream_learns_from_its_first_strip() -> None:
+    image = scene(SIDE, SIDE)
+    encoder = pixelcodec.Encoder(
+        width=SIDE, height=SIDE, channels=1, model=MODEL, effort=3, strip_rows=192
+    )
+    data = b"".join(encoder.write(rows) for rows in np.array_split(image, 8)) + encoder.finish()
+    assert changes_in(data) > 0
+    np.testing.assert_array_equal(pixelcodec.decode(data), image)
+
+
+def test_what_does_not_pay_is_left_out() -> None:
+    engine, rows = Engine(zoo.load(MODEL)), scene(SIDE, SIDE)[..., None]
+    budget = Budget(steps=9)
+    assert fitted(engine, rows, rows.size, budget, lambda pixels: None) != b""
+    assert fitted(engine, rows, 99, budget, lambda pixels: None) == b""
+
+
+@pytest.mark.parametrize(
+    ("image", "how"),
+    [
+        (scene(SIDE, SIDE - 1), {"model": MODEL, "effort": 9}),
+        (scene(SIDE, SIDE), {"model": MODEL, "effort": STATIC}),
+        (scene(SIDE, SIDE), {"model": "standard", "effort": 9}),
+        (scene(SIDE, SIDE) > 99, {"model": "mnist-row-lstm", "effort": 9}),
+    ],
+    ids=["too small", "no effort", "no model", "a model that does not learn"],
+)
+def test_nothing_is_learnt(image: Samples, how: dict[str, object]) -> None:
+    assert changes_in(pixelcodec.encode(image, **how)) == 0  # type: ignore[arg-type]
+
+
+def test_progress_counts_what_is_learnt_from() -> None:
+    told: list[tuple[int, int]] = []
+    encode(scene(SIDE, SIDE), progress=lambda done, total: told.append((done, total)))
+    budget = EFFORTS[3].budget
+    assert budget is not None
+    total = SIDE**2 + budget.steps * budget.pixels
+    assert told[-1] == (total, total)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_info_says_so() -> None:
+    data = encode(scene(SIDE, SIDE))
+    assert pixelcodec.inspect(io.BytesIO(data)).changes_bytes == changes_in(data)
+
+
+@pytest.mark.parametrize("effort", [0, 10, -1])
+def test_an_effort_that_there_is_not_is_refused(effort: int) -> None:
+    with pytest.raises(PixelcodecError, match=f"effort {effort}: choose 1 .* to 9"):
+        pixelcodec.encode(scene(8, 8), effort=effort)
+
+
+def test_more_effort_is_a_longer_budget() -> None:
+    steps = [effort.budget.steps if effort.budget else 0 for effort in EFFORTS.values()]
+    assert steps == sorted(steps)
+    assert list(EFFORTS) == list(range(1, 10))
+    assert EFFORTS[STATIC].budget is None
+    assert EFFORTS[DEFAULT_EFFORT].budget is not None
+
+
+# The parts ---------------------------------------------------------------------------------------
+
+
+def test_the_same_image_gives_the_same_changes() -> None:
+    image = scene(SIDE, SIDE)
+    assert encode(image) == encode(image)
+
+
+def test_a_network_comes_back_from_float() -> None:
+    for network in (zoo.load(MODEL), zoo.load("photo-m"), random_network(TINY, 1, gain=3.0)):
+        restored = WavefrontPixelCNN.from_integers(network)
+        assert restored.integer_network().sha256 == network.sha256
+
+
+def test_the_float_heads_see_what_the_integers_see() -> None:
+    network = zoo.load(MODEL)
+    engine, image = Engine(network), scene(40, 60, 3)
+    seen = look(engine, image)
+    whole = WavefrontPixelCNN.from_integers(network)(torch.from_numpy(image[None]))
+    fit = fit_heads(network, seen, image.size, Budget(steps=1, pixels=8, rate=0.0))
+    assert (len(seen), fit.changes, fit.saved) == (40 * 60, [], 0.0)
+    assert changed(network, fit.changes).sha256 == network.sha256
+    heads = WavefrontPixelCNN.from_integers(network).bits_of_seen(
+        seen.features, seen.samples, seen.centre
+    )
+    assert heads.mean().item() == pytest.approx(whole.mean().item(), rel=0.01)
+
+
+def test_of_a_large_image_bands_are_looked_at() -> None:
+    engine = Engine(random_network(TINY, 1))
+    image = noise(2 * LOOKED_AT // 1024, 1024)[..., None]
+    seen = look(engine, image)
+    assert len(seen) == LOOKED_AT
+    tall = noise(LOOKED_AT // 4, 8)[..., None]
+    assert len(look(engine, tall)) == LOOKED_AT
