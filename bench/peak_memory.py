@@ -18,6 +18,7 @@ import numpy as np
 
 import pixelcodec
 import pixelcodec.api  # loads torch, which `import pixelcodec` puts off
+from pixelcodec.effort import STATIC
 
 
 def peak_mb() -> float:
@@ -32,7 +33,7 @@ def peak_mb() -> float:
 
 def encode(model: str, device: str, source: str, target: str) -> None:
     with open(target, "wb") as stream:
-        pixelcodec.encode_to(stream, np.load(source), model=model, device=device)
+        pixelcodec.encode_to(stream, np.load(source), model=model, device=device, effort=STATIC)
 
 
 def decode(model: str, device: str, source: str, target: str) -> None:

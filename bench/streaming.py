@@ -64,10 +64,10 @@ class Watch:
         self.seen.append((round(time.perf_counter() - self._start, 2), memory_mb("VmRSS")))
 
 
-def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Path) -> Any:
+def encode(photograph: npt.NDArray[np.uint8], height: int, effort: int, path: Path) -> Any:
     watch, crc = Watch(), 0
     with path.open("wb") as file:
-        encoder = pixelcodec.Encoder(WIDTH, height, model=model)
+        encoder = pixelcodec.Encoder(WIDTH, height, effort=effort)
         for rows in blocks(photograph, height):
             file.write(encoder.write(rows))
             crc = zlib.crc32(rows.data, crc)
@@ -112,15 +112,15 @@ def plot(passes: dict[str, Any], path: Path) -> None:
 
 @click.command()
 @click.argument("photograph", type=click.Path(path_type=Path, exists=True))
-@click.option("-m", "--model", default="photo-s", show_default=True)
+@click.option("-e", "--effort", default=1, show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="STEM")
 @click.option("--megapixels", multiple=True, type=int, default=(1, 10, 100), show_default=True)
-def main(photograph: Path, model: str, output: Path, megapixels: tuple[int, ...]) -> None:
+def main(photograph: Path, effort: int, output: Path, megapixels: tuple[int, ...]) -> None:
     """Stream PHOTOGRAPH over and over; write STEM.json and STEM.png."""
     passes = {}
     for count in (0, *megapixels):  # at first a small one: loops are compiled in it
         height, path = max(ROWS, count * 10**6 // WIDTH), output.with_suffix(".pxc")
-        encoded = elsewhere("encode", str(photograph), str(height), model, str(path))
+        encoded = elsewhere("encode", str(photograph), str(height), str(effort), str(path))
         decoded = elsewhere("decode", str(path))
         path.unlink()
         assert encoded["crc"] == decoded["crc"], "other rows came out"
@@ -142,8 +142,8 @@ def one_pass(direction: str, *arguments: str) -> Any:
     """The pass that the arguments of :func:`elsewhere` say."""
     if direction == "decode":
         return decode(Path(arguments[0]))
-    photograph, height, model, path = arguments
-    return encode(read_picture(photograph).samples, int(height), model, Path(path))
+    photograph, height, effort, path = arguments
+    return encode(read_picture(photograph).samples, int(height), int(effort), Path(path))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from pixelcodec import api
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import BAND_PIXELS, StripEncoder
 from pixelcodec.models import zoo
 from pixelcodec.runtime import make_engine
@@ -51,7 +52,7 @@ def test_encode(
     settings = settings_of(model, device, threads)
     warm_up(kodim, settings)
 
-    data = benchmark.pedantic(api.encode, (kodim,), settings, rounds=3)
+    data = benchmark.pedantic(api.encode, (kodim,), {**settings, "effort": STATIC}, rounds=3)
 
     benchmark.extra_info["bpsp"] = 8 * len(data) / kodim.size
 
@@ -62,7 +63,7 @@ def test_decode(
     benchmark: BenchmarkFixture, kodim: Samples, model: str, device: str, threads: int
 ) -> None:
     settings = settings_of(model, device, threads)
-    data = api.encode(kodim, **settings)
+    data = api.encode(kodim, effort=STATIC, **settings)
     warm_up(kodim, settings)
 
     samples = benchmark.pedantic(api.decode, (data,), settings, rounds=3)
