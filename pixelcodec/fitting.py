@@ -55,10 +55,13 @@ def look(engine: Engine, rows: Samples) -> Seen:
     bands = _bands(rows)
     channels = rows.shape[2]
     scale = Scale(program, 1, channels, engine.device, restart=True)
-    found = [program.seen(conditionals, samples) for _, samples, conditionals in scale.looks(bands)]
-    features, centre = zip(*found, strict=True)
-    samples = np.broadcast_to(bands.reshape(-1, channels), (bands.size // channels, 3))
-    return Seen(torch.cat(features), torch.from_numpy(samples.copy()), torch.cat(centre), channels)
+    # Of several bands, samples and features come in an order of their own, the same.
+    found = [
+        (*program.seen(conditionals, samples), torch.from_numpy(samples).expand(-1, 3))
+        for _, samples, conditionals in scale.looks(bands)
+    ]
+    features, centre, known = map(torch.cat, zip(*found, strict=True))
+    return Seen(features, known, centre, channels)
 
 
 def _bands(rows: Samples) -> Samples:

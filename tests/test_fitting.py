@@ -13,6 +13,7 @@ from pixelcodec import container
 from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import PixelcodecError
+from pixelcodec.evaluation import model_bits
 from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, fitted, look
 from pixelcodec.models import zoo
 from pixelcodec.models.changes import changed
@@ -154,9 +155,15 @@ def test_the_float_heads_see_what_the_integers_see() -> None:
 
 
 def test_of_a_large_image_bands_are_looked_at() -> None:
-    engine = Engine(random_network(TINY, 1))
-    image = noise(2 * LOOKED_AT // 1024, 1024)[..., None]
+    network = zoo.load(MODEL)
+    engine = Engine(network)
+    tile = scene(64, 256)
+    image = np.tile(tile, (2 * LOOKED_AT // tile.size, 1))[..., None]  # bands are alike
     seen = look(engine, image)
     assert len(seen) == LOOKED_AT
-    tall = noise(LOOKED_AT // 4, 8)[..., None]
-    assert len(look(engine, tall)) == LOOKED_AT
+    with torch.no_grad():
+        bits = WavefrontPixelCNN.from_integers(network).bits_of_seen(
+            seen.features, seen.samples, seen.centre
+        )
+    expected = model_bits(image[: 4 * len(tile)], engine) / (4 * tile.size)
+    assert bits[:, 0].mean().item() == pytest.approx(expected, rel=0.05)
