@@ -138,7 +138,12 @@ def _bits_of_file(
     engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
     with progress_bar(f"{label}: decoding", quiet=quiet) as progress:
         pixels = api.decode(source.getvalue(), model=model, progress=progress, **compute)
-    cut: Cut = {"tile": header.tile, "strip_rows": header.strip_rows, "restart": header.restart}
+    cut: Cut = {
+        "tile": header.tile,
+        "strip_rows": header.strip_rows,
+        "restart": header.restart,
+        "rate": header.rate,
+    }
     with progress_bar(label, quiet=quiet) as progress:
         bits = bits_under(engine, pixels, compute["threads"], progress, **cut)
     name = model or zoo.find(header.model_id)

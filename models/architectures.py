@@ -6,6 +6,7 @@ from typing import Any
 from pixelcodec.errors import ModelError
 from pixelcodec.models import (
     diagonal_bilstm,
+    learning_pixelcnn,
     multi_scale,
     pixelcnn,
     row_lstm,
@@ -35,6 +36,22 @@ def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
     if network.architecture not in PROGRAMS:
         raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
     return PROGRAMS[network.architecture](network, arithmetic)
+
+
+def can_learn(network: IntegerNetwork) -> bool:
+    """Whether a network of this architecture can learn from what it has coded."""
+    return network.architecture == wavefront_pixelcnn.ARCHITECTURE
+
+
+def make_learning_program(network: IntegerNetwork, arithmetic: Arithmetic, rate: int) -> Program:
+    """A program that begins as ``network`` and learns at ``rate``, 1 to 255, for one image.
+
+    Raises:
+        ModelError: networks of its architecture do not learn.
+    """
+    if not can_learn(network):
+        raise ModelError(f"networks of the architecture {network.architecture!r} do not learn")
+    return learning_pixelcnn.LearningPixelCNN(network, arithmetic, rate)
 
 
 # Training ----------------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ SLOPE_SHIFT = 4
 
 LEVELS = 256
 _MEAN_MARGIN = 8 * SUBLEVELS  # means reach 8 levels outside the sample range
-_REACH = LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
-_ROW = 2 * _REACH + 1
-_LOWEST_MEAN, _HIGHEST_MEAN = -_MEAN_MARGIN, (LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
+REACH = LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
+ROW = 2 * REACH + 1
+LOWEST_MEAN, HIGHEST_MEAN = -_MEAN_MARGIN, (LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
 FLOOR = 2.0**-20
 """About what the coder gives a level at least, for a weight of 1."""
 
@@ -209,7 +209,7 @@ class MixtureHead:
         self._components = components
         self._exp = tables["exp"].numpy()
         sigmoid = tables["sigmoid"].numpy().astype(np.int64)
-        distance = np.arange(_REACH + 1, dtype=np.int64)
+        distance = np.arange(REACH + 1, dtype=np.int64)
         inverse = tables["inverse_scale"].numpy().astype(np.int64)[:, None]
         # |u| sixteenths over the scale, in 1/256: u/16 * inverse/2**16 * 256
         upper = sigmoid[np.minimum((distance * inverse) >> 12, len(sigmoid) - 1)]
@@ -257,6 +257,6 @@ def _mixtures(
         largest = logits.max()
         for k in range(count):
             weights[n, k] = exp[min(largest - logits[k], len(exp) - 1)]
-            mean = min(max(means[k] + shift, _LOWEST_MEAN), _HIGHEST_MEAN)
+            mean = min(max(means[k] + shift, LOWEST_MEAN), HIGHEST_MEAN)
             step = min(max(scales[k], 0), SCALES - 1)
-            rows[n, k] = step * _ROW + _REACH - SUBLEVELS // 2 - mean
+            rows[n, k] = step * ROW + REACH - SUBLEVELS // 2 - mean

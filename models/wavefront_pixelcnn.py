@@ -295,7 +295,7 @@ class IntegerWavefrontPixelCNN:
         blocks = {name: Plane(config.width, torch.int8, 0, taps) for name, _, _ in self._blocks}
         self.planes = {SAMPLES: samples, **blocks}
 
-    def look(self, canvas: Canvas) -> "PixelMixtures":
+    def look(self, canvas: Canvas) -> Conditionals:
         """Run all that does not depend on the pixels' own samples."""
         seen = context.centred_context(*canvas.on_host(SAMPLES), self.companding)
         features = torch.from_numpy(seen.features).to(self._device)

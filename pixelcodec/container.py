@@ -38,6 +38,9 @@ _FLAG_RESTART = 0x01
 _FLAG_ALPHA = 0x02
 _FLAG_METADATA = 0x04
 _FLAG_CHANGES = 0x08
+_LEARNING_SHIFT = 4
+LEARNING_MOST = 15
+_RATE_UNIT = 8
 
 STANDARD = bytes(8)
 """Stands for a model's id where no model codes a component, but PNG or WebP."""
@@ -97,6 +100,7 @@ class Header:
             own; it divides ``strip_rows``. 0: they are not cut.
         alpha_id: The same as ``model_id`` for alpha, where it is a component of its own; None
             where there is no alpha, or it is coded together with the colours.
+        learning: How fast models learn from what is coded, 1 to 15; 0: not at all.
 
     Raises:
         ValueError: A field is out of its range.
@@ -111,6 +115,7 @@ class Header:
     restart: bool = False
     tile: int = 0
     alpha_id: bytes | None = None
+    learning: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot say."""
@@ -127,6 +132,18 @@ class Header:
         if self.alpha_id is not None:
             _require("alpha_id", self.alpha_id, len(self.alpha_id) == 8, "8 bytes long")
             _require("channels", self.channels, self.channels in (2, 4), "2 or 4, with an alpha_id")
+        most = LEARNING_MOST if self.model_ids - {STANDARD} else 0
+        _require("learning", self.learning, 0 <= self.learning <= most, f"0 to {most}")
+
+    @property
+    def rate(self) -> int:
+        """At which models learn, see :mod:`pixelcodec.models.learning`; 0: they do not."""
+        return _RATE_UNIT * self.learning
+
+    @property
+    def model_ids(self) -> set[bytes]:
+        """Of all components."""
+        return {self.model_id} if self.alpha_id is None else {self.model_id, self.alpha_id}
 
     @property
     def components(self) -> tuple["Component", ...]:
@@ -632,6 +649,7 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes
         | _FLAG_ALPHA * (header.alpha_id is not None)
         | _FLAG_METADATA * has_metadata
         | _FLAG_CHANGES * has_changes
+        | header.learning << _LEARNING_SHIFT
     )
     fields = _FIELDS.pack(
         VERSION,
@@ -651,12 +669,18 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
     _, channels, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(
         fields
     )
-    if flags & ~(_FLAG_RESTART | _FLAG_ALPHA | _FLAG_METADATA | _FLAG_CHANGES):
-        raise FormatError(f"unknown flags 0x{flags:02x} at byte {len(MAGIC) + 3}: {_NEWER}")
     try:
-        restart = bool(flags & _FLAG_RESTART)
         return Header(
-            width, height, channels, bit_depth, strip_rows, model_id, restart, tile, alpha_id
+            width,
+            height,
+            channels,
+            bit_depth,
+            strip_rows,
+            model_id,
+            restart=bool(flags & _FLAG_RESTART),
+            tile=tile,
+            alpha_id=alpha_id,
+            learning=flags >> _LEARNING_SHIFT,
         )
     except ValueError as error:
         raise FormatError(f"the header at byte {len(MAGIC)} says {error}: {_NEWER}") from error

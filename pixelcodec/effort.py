@@ -12,29 +12,32 @@ class Effort:
 
     Attributes:
         model: for photographs.
-        budget: how long its heads learn from the image; None: not at all.
+        learning: how fast models learn from what is coded, see
+            :class:`pixelcodec.container.Header`; 0: not at all.
+        budget: how long the heads are fitted to the image before; None: not at all.
     """
 
     model: str
+    learning: int = 0
     budget: Budget | None = None
 
 
 EFFORTS = {
     1: Effort("photo-s"),
     2: Effort("photo-m"),
-    3: Effort("photo-m", Budget(steps=30)),
-    4: Effort("photo-m", Budget(steps=60)),
-    5: Effort("photo-m", Budget(steps=100)),
-    6: Effort("photo-m", Budget(steps=200)),
-    7: Effort("photo-m", Budget(steps=400)),
-    8: Effort("photo-m", Budget(steps=800)),
-    9: Effort("photo-m", Budget(steps=1600)),
+    3: Effort("photo-s", learning=5),
+    4: Effort("photo-m", learning=5),
+    5: Effort("photo-m", learning=5),
+    6: Effort("photo-m", 5, Budget(steps=100)),
+    7: Effort("photo-m", 5, Budget(steps=200)),
+    8: Effort("photo-m", 5, Budget(steps=400)),
+    9: Effort("photo-m", 5, Budget(steps=800)),
 }
 
 DEFAULT_EFFORT = 5
 
 STATIC = 2
-"""The highest at which a model stays as it shipped."""
+"""The highest at which models stay as they shipped."""
 
 
 def effort_of(number: int | None) -> Effort:

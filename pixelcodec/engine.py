@@ -10,6 +10,7 @@ other has one part.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from pixelcodec import coder, exact
 from pixelcodec.errors import ModelError
-from pixelcodec.models.architectures import make_program
+from pixelcodec.models.architectures import make_learning_program, make_program
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import MAPS, Conditionals, Distribution, Program
 from pixelcodec.schedule import Canvas, Carry, Stack, Wave, stacks, symbol_positions, waves
@@ -83,6 +84,15 @@ class Engine:
         """Of the image that is coded first; 1: there is but one."""
         return self.scales[0][0]
 
+    def learner(self, rate: int) -> Program:
+        """A program of its own for one image, which learns from it at ``rate`` (1 to 255).
+
+        Raises:
+            ModelError: networks of this architecture do not learn.
+        """
+        with exact.undisturbed(self.device):
+            return make_learning_program(self.network, self.arithmetic, rate)
+
 
 def reveal_all(conditionals: Conditionals, channels: int, choose: ChooseHere) -> Samples:
     """Go through the channels of the pixels in hand.
@@ -129,10 +139,19 @@ class Scale:
     """
 
     def __init__(
-        self, program: Program, step: int, channels: int, device: torch.device, restart: bool
+        self,
+        begin: Callable[[], Program],
+        step: int,
+        channels: int,
+        device: torch.device,
+        restart: bool,
     ) -> None:
-        """Start at the top of an image, as :class:`StripCoder` does."""
-        self.program, self.step = program, step
+        """Start at the top of an image, as :class:`StripCoder` does.
+
+        ``begin`` gives the program for what depends on nothing before.
+        """
+        self._begin = begin
+        self.program, self.step = begin(), step
         self._channels, self._device, self._restart = channels, device, restart
         self._carry: Carry | None = None
 
@@ -159,15 +178,15 @@ class Scale:
             choose: gives the samples.
             progress: told of finished pixels.
         """
-        program, slope = self.program, self.program.slope
         count, rows, width = images.shape[:3]
+        slope = self.program.slope
+        band = rows if slope else 1  # pixel by pixel, each row is a strip of its own
+        canvas = self._canvas(count, band, width, slope, WAVE_COLUMNS if slope else None)
+        carry, program = self._start(canvas)
         maps: torch.Tensor | None = None
         if coarser := program.coarser:
             known = np.ascontiguousarray(images[:, :: coarser.step, :: coarser.step])
             maps = coarser.maps(known, rows, width)
-        band = rows if slope else 1  # pixel by pixel, each row is a strip of its own
-        canvas = self._canvas(count, band, width, slope, WAVE_COLUMNS if slope else None)
-        carry = self._above(canvas)
         finished = 0
         for top in range(0, rows, band):
             canvas.begin(band, carry)
@@ -246,13 +265,13 @@ class Scale:
         count, height, width, channels = images.shape
         band = max(1, min(height, BAND_PIXELS // (count * width)))
         canvas = self._canvas(count, band, width, slope=0)
-        carry = self._above(canvas)
+        carry, program = self._start(canvas)
         for top in range(0, height, band):
             part = images[:, top : top + band]
             canvas.begin(part.shape[1], carry)
             samples = part.reshape(-1, channels)
-            self.program.remember(canvas, samples)
-            yield slice(top, top + band), samples, self.program.look(canvas)
+            program.remember(canvas, samples)
+            yield slice(top, top + band), samples, program.look(canvas)
             carry = canvas.end()
         self._carry = carry
 
@@ -294,17 +313,27 @@ class Scale:
     ) -> Canvas:
         return Canvas(self.program.planes, images, rows, width, slope, self._device, columns)
 
-    def _above(self, canvas: Canvas) -> Carry:
-        if self._carry is None or self._restart:
-            return canvas.nothing_above()
-        return self._carry
+    def _start(self, canvas: Canvas) -> tuple[Carry, Program]:
+        """What lies above, and the program that has seen it."""
+        if self._carry is None:
+            return canvas.nothing_above(), self.program
+        if self._restart:
+            self.program = self._begin()
+            return canvas.nothing_above(), self.program
+        return self._carry, self.program
 
 
 class StripCoder:
     """What encoder and decoder of an image share: its scales, and how strips are cut."""
 
     def __init__(
-        self, engine: Engine, width: int, channels: int, restart: bool = False, tile: int = 0
+        self,
+        engine: Engine,
+        width: int,
+        channels: int,
+        restart: bool = False,
+        tile: int = 0,
+        rate: int = 0,
     ) -> None:
         """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
 
@@ -314,10 +343,11 @@ class StripCoder:
             channels: of the image.
             restart: each strip starts as if it were the top of the image.
             tile: side of the tiles that strips are cut into; 0: they are not.
+            rate: at which the network learns from what it has coded, up to 255; 0: not at all.
 
         Raises:
-            ModelError: the network does not code images of so many channels, or the pixels of its
-                coarsest scale would lie unevenly in tiles.
+            ModelError: the network does not code images of so many channels, the pixels of its
+                coarsest scale would lie unevenly in tiles, or it does not learn.
         """
         program = engine.program
         if channels not in program.channels:
@@ -330,8 +360,8 @@ class StripCoder:
         self._device, self._bit_depth = engine.device, program.bit_depth
         self._width, self._channels, self._tile = width, channels, tile
         self.scales = [
-            Scale(program, step, channels, engine.device, restart or tile > 0)
-            for step, program in engine.scales
+            Scale(begin, step, channels, engine.device, restart or tile > 0)
+            for step, begin in _beginnings(engine, rate)
         ]
 
     def coded_samples(self, rows: int) -> Iterator[Integers]:
@@ -351,6 +381,18 @@ class StripCoder:
 
     def _stacks(self, rows: int) -> Iterator[Stack]:
         return stacks(rows, self._width, self._tile)
+
+
+def _beginnings(engine: Engine, rate: int) -> list[tuple[int, Callable[[], Program]]]:
+    """Steps and beginnings of programs, coarsest first."""
+    if rate:
+        return [(1, partial(engine.learner, rate))]
+    return [(step, partial(_itself, program)) for step, program in engine.scales]
+
+
+def _itself(program: Program) -> Program:
+    """A program that does not change begins as it is."""
+    return program
 
 
 class StripEncoder(StripCoder):

@@ -29,11 +29,12 @@ BitMap = npt.NDArray[np.float32]
 
 
 class Cut(TypedDict, total=False):
-    """How an image is cut into what is coded, as :func:`pixelcodec.encode` takes it."""
+    """How an image is cut, as :func:`pixelcodec.encode` takes it, and the rate of learning."""
 
     tile: int | None
     strip_rows: int | None
     restart: bool
+    rate: int
 
 
 PAPER = {
@@ -257,7 +258,9 @@ def _parts(
     samples = image.reshape(height, width, -1).view(np.uint8)
     program, tile, strip_rows = engine.program, cut.get("tile"), cut.get("strip_rows")
     side = program.tile if tile is None else tile
-    encoder = StripEncoder(engine, width, samples.shape[2], cut.get("restart", False), side)
+    encoder = StripEncoder(
+        engine, width, samples.shape[2], cut.get("restart", False), side, cut.get("rate", 0)
+    )
     if strip_rows is None:
         unit = side or engine.coarsest_step
         strip_rows = default_strip_rows(height, width, unit, program.bit_depth)

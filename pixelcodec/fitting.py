@@ -54,7 +54,7 @@ def look(engine: Engine, rows: Samples) -> Seen:
     assert isinstance(program, IntegerWavefrontPixelCNN)
     bands = _bands(rows)
     channels = rows.shape[2]
-    scale = Scale(program, 1, channels, engine.device, restart=True)
+    scale = Scale(lambda: program, 1, channels, engine.device, restart=True)
     # Of several bands, samples and features come in an order of their own, the same.
     found = [
         (*program.seen(conditionals, samples), torch.from_numpy(samples).expand(-1, 3))

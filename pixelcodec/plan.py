@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pixelcodec.container import STANDARD, WIDTH_MAX, Header
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
+from pixelcodec.models.architectures import can_learn
 from pixelcodec.runtime import STANDARD_NAME, Compute
 from pixelcodec.strips import Engines, step_of
 
@@ -46,6 +47,7 @@ def plan(
     strip_rows: int | None,
     tile: int | None,
     restart: bool,
+    learning: int = 0,
 ) -> tuple[Header, Engines]:
     """Decide how an image is coded.
 
@@ -58,6 +60,7 @@ def plan(
         strip_rows: rows of a strip; None for the default.
         tile: side of the tiles; None for what the model needs.
         restart: whether strips are independent.
+        learning: how fast models learn from what is coded, if they can.
 
     Raises:
         UnsupportedImageError: the image is too wide, or the model does not code such samples.
@@ -70,13 +73,14 @@ def plan(
             f"the image has {shape.width} columns; the widest image has {WIDTH_MAX}"
         )
     name = model or (default_model if _is_everyday(shape) else STANDARD_NAME)
-    engines, model_id, side = {}, STANDARD, tile or 0
+    engines, model_id, side, learns = {}, STANDARD, tile or 0, False
     if name != STANDARD_NAME:
         network = zoo.load(name)
         engine = compute.engine(network)
         check_bit_depth(shape.bit_depth, engine.program.bit_depth, name)
         side = engine.program.tile if tile is None else tile
         engines, model_id = {network.model_id: engine}, network.model_id
+        learns = can_learn(network)
     unit = side or step_of(engines)
     if strip_rows is not None and strip_rows % unit:
         raise ModelError(
@@ -97,6 +101,7 @@ def plan(
         restart=restart,
         tile=side,
         alpha_id=alpha_id,
+        learning=learning if learns else 0,
     )
     return header, engines
 

@@ -115,6 +115,7 @@ class RowWriter:
                 how.get("strip_rows"),
                 how.get("tile"),
                 how.get("restart", False),
+                effort.learning,
             )
         self._budget = self._affordable(effort.budget)
         learnt = self._budget.steps * self._budget.pixels if self._budget else 0

@@ -10,6 +10,7 @@ from pixelcodec import standard
 from pixelcodec.container import STANDARD, Component, Header
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
+from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Samples
 from pixelcodec.standard import StandardDecoder, StandardEncoder
 
@@ -45,6 +46,8 @@ def check_fits(header: Header, engines: Engines) -> None:
             raise FormatError(f"the header says {header.bit_depth}-bit samples, the model not")
         if component.channels not in engine.program.channels:
             raise FormatError(f"the header says {component.channels} channels, the model not")
+        if header.learning and not can_learn(engine.network):
+            raise FormatError("the header says that the model learns, which it cannot")
     step = step_of(engines)
     if header.tile % step or header.strip_rows % step:
         raise FormatError(
@@ -153,11 +156,16 @@ def _encoder(component: Component, header: Header, engines: Engines) -> _Encoder
     if component.model_id == STANDARD:
         return StandardEncoder(header.bit_depth)
     engine = engines[component.model_id]
-    return StripEncoder(engine, header.width, component.channels, header.restart, header.tile)
+    return StripEncoder(engine, header.width, component.channels, *_ways(header))
 
 
 def _decoder(component: Component, header: Header, engines: Engines) -> _Decoder:
     if component.model_id == STANDARD:
         return StandardDecoder(header.width, component.channels, header.bit_depth)
     engine = engines[component.model_id]
-    return StripDecoder(engine, header.width, component.channels, header.restart, header.tile)
+    return StripDecoder(engine, header.width, component.channels, *_ways(header))
+
+
+def _ways(header: Header) -> tuple[bool, int, int]:
+    """Whether strips are independent, the side of tiles, and the rate of learning."""
+    return header.restart, header.tile, header.rate

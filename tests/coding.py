@@ -52,6 +52,7 @@ def encode(
     restart: bool = False,
     tile: int = 0,
     changes: bytes = b"",
+    learning: int = 0,
 ) -> bytes:
     """The stream of ``image`` [height, width] or [height, width, 3] by any ``network``.
 
@@ -60,8 +61,11 @@ def encode(
     height, width = image.shape[:2]
     rows = image.reshape(height, width, -1).astype(np.uint8)
     channels, bit_depth = rows.shape[2], engine.program.bit_depth
-    header = Header(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile)
-    encoder = StripEncoder(engine, width, channels, restart, tile)
+    header = Header(
+        *(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile),
+        learning=learning,
+    )
+    encoder = StripEncoder(engine, width, channels, restart, tile, header.rate)
     stream = io.BytesIO()
     writer = Writer(stream, header, changes=changes)
     for top in range(0, height, strip_rows):
@@ -74,7 +78,9 @@ def decode(data: bytes, engine: Engine) -> Samples:
     """The image in the stream ``data``, by the ``engine`` of the network that wrote it."""
     reader = Reader(io.BytesIO(data))
     header = reader.header
-    decoder = StripDecoder(engine, header.width, header.channels, header.restart, header.tile)
+    decoder = StripDecoder(
+        engine, header.width, header.channels, header.restart, header.tile, header.rate
+    )
     strips = []
     parts = []
     for payload, last in reader:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from math import isqrt
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -65,6 +66,7 @@ class Header:
     alpha_id: bytes | None
     has_metadata: bool
     has_changes: bool
+    learning: int
 
     @property
     def size(self) -> int:
@@ -108,8 +110,10 @@ def read_header(data: bytes) -> Header:
     colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
         "<BBBIIHH8s", data[9:32]
     )
-    if flags >= 16 or (flags & 8 and not any(model_id)) or (has_alpha_id and colour not in (2, 4)):
+    if (flags & 8 and not any(model_id)) or (has_alpha_id and colour not in (2, 4)):
         raise ValueError(f"flags {flags}, colour {colour}")
+    if flags >> 4 and not any(model_id) and not (has_alpha_id and any(data[32:40])):
+        raise ValueError("no model that could learn")
     if colour not in (1, 2, 3, 4) or depth not in ((1, 2, 4, 8, 16) if colour == 1 else (8, 16)):
         raise ValueError(f"colour {colour}, bit depth {depth}")
     if not (1 <= width <= 2**18 and 1 <= height < 2**31 and strip_rows >= 1):
@@ -121,6 +125,7 @@ def read_header(data: bytes) -> Header:
         alpha_id=data[32:40] if has_alpha_id else None,
         has_metadata=bool(flags & 4),
         has_changes=bool(flags & 8),
+        learning=flags >> 4,
     )
 
 
@@ -506,6 +511,16 @@ class Architecture(ABC):
     def decoded(self, pixel: Any, c: int) -> None:
         """Take in channel ``c`` of ``pixel``, the last of its samples so far."""
 
+    @staticmethod
+    def learner(network: Network, header: Header) -> Any:
+        """Return what learns, a :class:`Learner`, begun anew; None if nothing does."""
+        if header.learning:
+            raise ValueError("a model that cannot learn")
+        return None
+
+    def learn_by(self, learner: Any) -> None:  # noqa: B027
+        """Share a ``learner`` with others; there is none."""
+
 
 # The architecture wavefront-pixelcnn-1
 
@@ -515,8 +530,11 @@ class WavefrontPixel(Pixel):
     """A pixel as ``wavefront-pixelcnn-1`` knows it."""
 
     centre: list[int]
+    features: Vector
     seen: Vector
     residuals: list[int] = field(default_factory=list)
+    lessons: list[tuple[Vector, Vector, list[int], "Mixture"]] = field(default_factory=list)
+    """Of each channel inputs and hidden units of its head, parameters, and distribution."""
 
 
 @dataclass(frozen=True)
@@ -531,18 +549,142 @@ class Mixture(Distribution):
 
     def below(self, e: int) -> int:
         """Return F(e)."""
-        total = 0
-        for weight, mean, scale in zip(self.weights, self.means, self.scales, strict=True):
-            u = 16 * e - 8 - mean
-            i = min((abs(u) * self.inverse_scale[scale]) >> 12, 4095)
-            total += weight * (self.sigmoid[i] if u >= 0 else 65535 - self.sigmoid[i])
-        return total
+        return sum(w * self.logistic(e, k) for k, w in enumerate(self.weights))
+
+    def logistic(self, e: int, k: int) -> int:
+        """Return the logistic of component ``k`` at edge ``e``."""
+        u = 16 * e - 8 - self.means[k]
+        i = min((abs(u) * self.inverse_scale[self.scales[k]]) >> 12, 4095)
+        return self.sigmoid[i] if u >= 0 else 65535 - self.sigmoid[i]
+
+    def slope(self, e: int, k: int) -> int:
+        """Return g(e) of component ``k``."""
+        u, logistic = 16 * e - 8 - self.means[k], self.logistic(e, k)
+        angle = min((abs(u) * self.inverse_scale[self.scales[k]]) >> 8, 65535)
+        return ((logistic * (65535 - logistic)) >> 4) * (angle if u >= 0 else -angle)
+
+    def between(self, low: int, high: int, k: int) -> tuple[int, int, int]:
+        """Return mass, lean and spread of component ``k`` between two edges."""
+        below, above = self.logistic(low, k), self.logistic(high, k)
+        weight, spread = self.weights[k], self.slope(high, k) - self.slope(low, k)
+        return weight * (above - below), 65535 - below - above, weight * spread
+
+    def gradient(self, sample: int, parameters: list[int], residuals: list[int]) -> list[int]:
+        """Return D of all parameters."""
+        components = range(len(self.weights))
+        here = [self.between(sample, sample + 1, k) for k in components]
+        whole = [self.between(0, 256, k) for k in components]
+        total = 64 + sum(mass for mass, _, _ in here)
+        total_of_whole = 64 * 256 + sum(mass for mass, _, _ in whole)
+        logits, means, scales = [], [], []
+        for k in components:
+            after = (here[k][0] << 15) // total
+            before = (whole[k][0] << 15) // total_of_whole
+            logits.append(before - after)
+            pull = after * here[k][1] - before * whole[k][1]
+            moves = self.means[k] not in (-128, 4208)
+            means.append((pull * self.inverse_scale[self.scales[k]]) >> 31 if moves else 0)
+            spread = here[k][2] // total - whole[k][2] // total_of_whole
+            within = 0 <= parameters[2 * len(components) + k] <= 79
+            scales.append((spread * 45426) >> 23 if within else 0)
+        slopes = [(sum(means) * residual) >> 4 for residual in residuals]
+        return [limit(d, 2**22) for d in (*logits, *means, *scales, *slopes)]
+
+
+def limit(value: int, most: int) -> int:
+    """Return ``value``, limited."""
+    return max(-most, min(value, most))
+
+
+class LearningLayer:
+    """A layer that learns."""
+
+    def __init__(self, layer: Layer, places: list[int], constant: int) -> None:
+        """Begin as ``layer``, whose inputs have these ``places`` among those here."""
+        self.v = np.zeros((max(*places, constant) + 1, layer.weight.shape[1]), np.int64)
+        self.v[places] = layer.weight << 16
+        self.v[constant] = np.clip(layer.bias << 10, -(2**38), 2**38)
+        self.shift = layer.shift + 6
+        self.most = np.where(np.arange(len(self.v)) == constant, 2**38, 127 << 16)
+        self.m, self.q, self.p, self.sums = (np.zeros_like(self.v) for _ in range(4))
+
+    @property
+    def w(self) -> Vector:
+        """The weights as they are seen."""
+        seen: Vector = (self.v + 512) >> 10
+        return seen
+
+    def __call__(self, a: Vector) -> Vector:
+        """Return the layer's outputs for the inputs ``a``."""
+        out: Vector = (a @ self.w) >> self.shift
+        return out
+
+    def update(self, t: int, rate: int) -> None:
+        """Make the ``t``-th step."""
+        for (i, j), total in np.ndenumerate(self.sums):
+            g = limit(int(total) >> 6, 2**26 - 1)
+            m, q = int(self.m[i, j]), int(self.q[i, j])
+            self.m[i, j] = m = m + ((16 * g - m) >> 2)
+            self.q[i, j] = q = q + ((g * g - q) >> 7)
+            if i % 8 == t % 8:
+                self.p[i, j] = 2**30 // (isqrt(q) + 1)
+            step = limit((m * int(self.p[i, j])) >> 18, 2**16)
+            self.v[i, j] = limit(int(self.v[i, j]) - ((step * rate) >> 8), int(self.most[i]))
+        self.sums[:] = 0
+
+
+class Learner:
+    """The heads of all channels, which learn."""
+
+    def __init__(self, network: Network, rate: int) -> None:
+        """Begin as ``network``."""
+        self.rate, self.t, self.pixels = rate, 0, 0
+        width, units = network.config["width"], network.config["head"]
+        constant = width + 69
+        self.hidden, self.output = [], []
+        for c in range(3):
+            layer = network.layer(f"head.{c}")
+            layer = replace(layer, weight=layer.weight[: width + c])
+            places = [*range(width), *range(constant + 1, constant + 1 + c)]
+            self.hidden.append(LearningLayer(layer, places, constant))
+            layer = network.layer(f"parameters.{c}")
+            self.output.append(LearningLayer(layer, list(range(units)), units))
+
+    def head(self, c: int, inputs: Vector) -> tuple[Vector, list[int]]:
+        """Return hidden units, with the constant, and the parameters of channel ``c``."""
+        hidden = np.append(relu(self.hidden[c](inputs)), 64)
+        parameters: list[int] = self.output[c](hidden).tolist()
+        return hidden, parameters
+
+    def learn(self, pixels: list[WavefrontPixel]) -> None:
+        """Take in a wave."""
+        for pixel in pixels:
+            for c, sample in enumerate(pixel.samples):
+                self.take_in(pixel, c, sample)
+        self.pixels += len(pixels)
+        if self.pixels >= 128:
+            for layers in zip(self.hidden, self.output, strict=True):
+                for layer in layers:
+                    layer.update(self.t, self.rate)
+            self.t, self.pixels = self.t + 1, 0
+
+    def take_in(self, pixel: WavefrontPixel, c: int, sample: int) -> None:
+        """Add to the sums what channel ``c`` of ``pixel`` tells."""
+        inputs, hidden, parameters, mixture = pixel.lessons[c]
+        gradient = np.array(mixture.gradient(sample, parameters, pixel.residuals[:c]))
+        output = self.output[c]
+        scaled = (gradient << 8) >> (output.shift - 6)
+        back = np.clip((output.w[:-1] @ scaled) >> 14, -(2**22), 2**22)
+        inside = (hidden[:-1] > 0) & (hidden[:-1] < 127)
+        output.sums += np.outer(hidden, gradient)
+        self.hidden[c].sums += np.outer(inputs, np.where(inside, back, 0))
 
 
 class WavefrontPixelCNN(Architecture):
     """The architecture ``wavefront-pixelcnn-1``."""
 
     slope = 2
+    heads: Learner | None = None
 
     def __init__(self, network: Network, header: Header, width: int) -> None:
         """Begin an image with no pixel known."""
@@ -589,7 +731,8 @@ class WavefrontPixelCNN(Architecture):
     def look(self, x: int, y: int) -> WavefrontPixel:
         """Return the pixel in hand, with all that the network sees of its neighbours."""
         centre = self.centre(x, y)
-        stream = self.layer("input")(self.features(x, y, centre))
+        features = self.features(x, y, centre)
+        stream = self.layer("input")(features)
         for i, kept in enumerate(self.kept):
             kept[x, y] = relu(stream >> 4)
             taps = [
@@ -599,7 +742,16 @@ class WavefrontPixelCNN(Architecture):
             spatial = relu(self.layer(f"spatial.{i}")(np.concatenate(taps)))
             stream = stream + self.layer(f"mix.{i}")(spatial)
         seen = np.concatenate([relu(stream >> 4), zeros(2)])
-        return WavefrontPixel(x, y, centre, seen)
+        return WavefrontPixel(x, y, centre, features, seen)
+
+    @staticmethod
+    def learner(network: Network, header: Header) -> Learner | None:
+        """Return heads that learn, begun anew."""
+        return Learner(network, 8 * header.learning) if header.learning else None
+
+    def learn_by(self, learner: Learner | None) -> None:
+        """Share the heads of a ``learner`` with others."""
+        self.heads = learner
 
     def parameters(self, pixel: WavefrontPixel, c: int) -> list[int]:
         """Return the parameters of the mixture of channel ``c``."""
@@ -610,17 +762,26 @@ class WavefrontPixelCNN(Architecture):
     def distribution(self, pixel: WavefrontPixel, c: int) -> Mixture:
         """Return the distribution of channel ``c`` of ``pixel``."""
         k = self.config["components"]
-        parameters = self.parameters(pixel, c)
+        if self.heads is None:
+            parameters = self.parameters(pixel, c)
+        else:
+            seen = pixel.seen[: self.config["width"]]
+            residuals = [self.companding[255 + residual] for residual in pixel.residuals[:c]]
+            inputs = np.concatenate([seen, pixel.features, [64, *residuals]])
+            hidden, parameters = self.heads.head(c, inputs)
         logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k : 3 * k]
         slopes = parameters[3 * k :]
         shift = sum(slope * r for slope, r in zip(slopes, pixel.residuals, strict=True)) >> 4
-        return Mixture(
+        found = Mixture(
             weights=[self.exp[min(max(logits) - logit, 255)] for logit in logits],
             means=[min(max(mean + 16 * pixel.centre[c] + shift, -128), 4208) for mean in means],
             scales=[min(max(scale, 0), 79) for scale in scales],
             sigmoid=self.sigmoid,
             inverse_scale=self.inverse_scale,
         )
+        if self.heads is not None:
+            pixel.lessons.append((inputs, hidden, parameters, found))
+        return found
 
     def decoded(self, pixel: WavefrontPixel, c: int) -> None:
         """Take in channel ``c`` of ``pixel``."""
@@ -1056,6 +1217,7 @@ class Scale:
         self.header, self.step, self.make, self.network = header, step, make, network
         self.slope = make.slope
         self.whole = self.image(header.width)
+        self.learner = make.learner(network, header)
 
     def image(self, width: int) -> Architecture:
         """Return the network, begun anew; the image has ``width`` columns in the last scale."""
@@ -1084,6 +1246,12 @@ class Scale:
                 for first in range(0, len(tiles), most):
                     yield tiles[first : first + most]
 
+    def learner_of(self, stack: list[Tile]) -> Any:
+        """Return what learns from ``stack``: that of the whole image, or one begun anew."""
+        if stack[0].image is self.whole:
+            return self.learner
+        return self.make.learner(self.network, self.header)
+
     def above(self, tile: Tile) -> int:
         """Return the rows above ``tile`` that its network has seen."""
         return tile.top // self.step if tile.image is self.whole else 0
@@ -1111,18 +1279,22 @@ class Decoder:
         for scale, payload in zip(self.scales, parts, strict=True):
             coder = RangeDecoder(payload)
             for stack in scale.stacks(rows):
+                learner = scale.learner_of(stack)
                 for tile in stack:
+                    tile.image.learn_by(learner)
                     tile.image.begin(scale.above(tile), self.known(tile))
                 for places in waves(stack[0].width, stack[0].height, scale.slope):
-                    self.wave(stack, places, coder)
+                    pixels = self.wave(stack, places, coder)
+                    if learner is not None:
+                        learner.learn(pixels)
 
     def known(self, tile: Tile) -> dict[Place, list[int]]:
         """Return the samples of the pixels of ``tile`` that are decoded already."""
         places = {(x, y): tile.place(x, y) for x in range(tile.width) for y in range(tile.height)}
         return {k: self.samples[place] for k, place in places.items() if place in self.samples}
 
-    def wave(self, stack: list[Tile], places: list[Place], coder: RangeDecoder) -> None:
-        """Decode the pixels at ``places`` in all tiles of ``stack``."""
+    def wave(self, stack: list[Tile], places: list[Place], coder: RangeDecoder) -> list[Any]:
+        """Decode the pixels at ``places`` in all tiles of ``stack``, and return them."""
         pixels = [
             (tile, tile.place(x, y), tile.image.look(x, tile.image.above + y))
             for tile in stack
@@ -1139,6 +1311,7 @@ class Decoder:
                 tile.image.decoded(pixel, c)
         for _, place, pixel in pixels:
             self.samples[place] = pixel.samples
+        return [pixel for _, _, pixel in pixels]
 
     def image(self) -> Samples:
         """Return all samples, [height, width, colour]."""

@@ -16,7 +16,7 @@ from PIL import ImageFont
 import pixelcodec
 from commands import assert_fails_in_one_line, names, read, run, save
 from pictures import noise, scene
-from pixelcodec import container, effort
+from pixelcodec import container
 from pixelcodec.cli import heat
 from pixelcodec.cli import map as map_module
 from pixelcodec.cli.heat import Bits, Scale, resized, round_step, scale_of
@@ -227,17 +227,19 @@ def test_progress_counts_all_pixels(photo: Path, monkeypatch: pytest.MonkeyPatch
 def test_the_map_of_a_pxc_file_is_by_the_model_and_in_the_pieces_that_it_has(
     cut: Cut, folder: Path, engine: Engine
 ) -> None:
-    Path("photo.pxc").write_bytes(pixelcodec.encode(IMAGE, model="photo-s", **cut))
-    bits = bit_map(IMAGE, engine, **cut).sum(2)
+    data = pixelcodec.encode(IMAGE, model="photo-s", **cut)
+    Path("photo.pxc").write_bytes(data)
+    rate = container.Reader(io.BytesIO(data)).header.rate
+    bits = bit_map(IMAGE, engine, rate=rate, **cut).sum(2)
     np.testing.assert_array_equal(drawn("photo.pxc"), scale_of([bits]).colours(bits))
 
 
 def test_the_map_of_a_pxc_file_adds_up_to_its_strips(folder: Path) -> None:
-    image = scene(256, 256, 3)  # large enough for the model to learn from it
-    data = pixelcodec.encode(
-        image, model="photo-s", strip_rows=64, restart=True, effort=effort.STATIC + 1
-    )
-    assert container.Reader(io.BytesIO(data)).start.changes
+    image = scene(256, 256, 3)  # large enough for the model to be fitted to it
+    data = pixelcodec.encode(image, model="photo-s", strip_rows=64, restart=True, effort=6)
+    start = container.Reader(io.BytesIO(data)).start
+    assert start.changes
+    assert start.header.learning
     Path("photo.pxc").write_bytes(data)
 
     said = run("map", "photo.pxc").stderr

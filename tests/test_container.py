@@ -115,7 +115,7 @@ class Dribble(io.RawIOBase):
         return min(len(data), self._most)
 
 
-ids = st.binary(min_size=8, max_size=8)
+ids = st.binary(min_size=8, max_size=8).filter(any)
 depths = st.sampled_from([8, 16])
 headers = st.builds(
     lambda strips, kind, **fields: Header(**strips, **kind, **fields),
@@ -138,6 +138,7 @@ headers = st.builds(
     ),
     model_id=ids,
     restart=st.booleans(),
+    learning=st.integers(0, 15),
 )
 
 
@@ -280,7 +281,7 @@ class TestRoundTrip:
     @given(headers)
     def test_fields_stand_where_the_format_page_says(self, header: Header) -> None:
         data = started(header)
-        flags = header.restart + 2 * (header.alpha_id is not None)
+        flags = header.restart + 2 * (header.alpha_id is not None) + 16 * header.learning
         assert (data[9], data[10], data[11]) == (header.channels, header.bit_depth, flags)
         assert data[32:-4] == (header.alpha_id or b"")
         assert struct.unpack_from("<2I2H8s", data, 12) == (
@@ -345,6 +346,8 @@ class TestHeader:
             ("tile", 65536),
             ("model_id", bytes(7)),
             ("alpha_id", bytes(8)),
+            ("learning", -1),
+            ("learning", 16),
         ],
     )
     def test_fields_out_of_range_are_refused(self, field: str, value: Any) -> None:
@@ -430,7 +433,9 @@ class TestDamage:
                 id="header CRC",
             ),
             pytest.param(
-                head_with(11, 17), "^unknown flags 0x11 at byte 11: a newer pixelcodec", id="flags"
+                with_crc(head_with(11, 16)[:24] + bytes(8)),
+                "^the header at byte 8 says learning 1, allowed: 0 to 0.*newer",
+                id="learning of no model",
             ),
             pytest.param(
                 head_with(9, 5), "^the header at byte 8 says channels 5.*newer", id="channels"

@@ -85,8 +85,7 @@ def test_is_written_again_byte_for_byte(stream: str, backend: str, device: str) 
     how = STREAMS[stream]
     network, changes = network_of(how)
     ready = engine(stream, backend, device)
-    cut = how.strip_rows, how.restart, how.tile
-    written = encode(picture(stream), network, ready, *cut, changes)
+    written = encode(picture(stream), network, ready, *how.cut, changes, how.learning)
     assert written == data(stream)
 
 

@@ -15,6 +15,7 @@ from coding import decode, encode, ignore, masses, randomised, walked
 from pictures import noise, scene
 from pixelcodec import api, coder, evaluation, runtime, sampling
 from pixelcodec.container import Reader, Writer
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, Places, StripCoder, StripEncoder
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.exact import MAX_FAN_IN
@@ -343,7 +344,7 @@ def test_a_strip_of_another_count_of_parts_is_damaged(
     monkeypatch: pytest.MonkeyPatch, model: str, written: str, read: str
 ) -> None:
     models = {"scales": model, "one": "photo-s"}
-    data = api.encode(picture(8, 8), model=models[written])
+    data = api.encode(picture(8, 8), model=models[written], effort=STATIC)
     network = replace(zoo.load(models[read]))
     monkeypatch.setattr(runtime, "network_of", lambda model_id, name: network)
     with pytest.raises(FormatError, match="damaged: a strip of 1"):

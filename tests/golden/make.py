@@ -76,6 +76,12 @@ class Stream:
     restart: bool = False
     tile: int = 0
     changed: bool = False
+    learning: int = 0
+
+    @property
+    def cut(self) -> tuple[int, bool, int]:
+        """Rows of a strip, whether strips are independent, and the side of tiles."""
+        return self.strip_rows, self.restart, self.tile
 
 
 STREAMS = {
@@ -86,6 +92,12 @@ STREAMS = {
     "rgb-restart": Stream("rgb", "tiny", 7, restart=True),
     "rgb-tiles": Stream("rgb", "tiny", 10, tile=5),
     "rgb-changed": Stream("rgb", "tiny", 9, changed=True),
+    "gray-learning": Stream("large-gray", "tiny", 34, learning=15),
+    "rgb-learning": Stream("large", "tiny", 41, learning=5),
+    "rgb-learning-strips": Stream("large", "tiny", 13, learning=15),
+    "rgb-learning-restart": Stream("large", "tiny", 20, restart=True, learning=1),
+    "rgb-learning-tiles": Stream("large", "tiny", 28, tile=14, learning=10),
+    "rgb-learning-changed": Stream("large", "tiny", 41, changed=True, learning=7),
     "pixelcnn-rgb": Stream("rgb", "pixelcnn-rgb", 9),
     "pixelcnn-dots": Stream("dots", "pixelcnn-bilevel", 1),
     "pixelcnn-tiles": Stream("bilevel", "pixelcnn-bilevel", 12, tile=6),
@@ -130,6 +142,8 @@ def image(name: str) -> Samples:
         return np.array([[True, False], [False, True]])
     height, width, channels = {
         "rgb": (17, 24, 3),
+        "large": (41, 47, 3),
+        "large-gray": (34, 50, 1),
         "patch": (11, 9, 3),
         "gray": (9, 31, 1),
         "bilevel": (47, 47, 1),
@@ -232,8 +246,8 @@ def main() -> None:
             network, changes = network_of(how)
             samples = read_picture(FOLDER / f"{how.image}.png").to_array()
             engine = Engine(adapted(network, changes) if changes else network, "int64")
-            cut = how.strip_rows, how.restart, how.tile
-            stream.write_bytes(encode(samples, network, engine, *cut, changes))
+            data = encode(samples, network, engine, *how.cut, changes, how.learning)
+            stream.write_bytes(data)
     for name, how in PICTURES.items():
         source, stream = FOLDER / f"{how.image}.png", FOLDER / f"{name}.pxc"
         if missing(source):
