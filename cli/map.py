@@ -142,7 +142,7 @@ def _bits_of_file(
         "tile": header.tile,
         "strip_rows": header.strip_rows,
         "restart": header.restart,
-        "rate": header.rate,
+        "learning": header.learning,
     }
     with progress_bar(label, quiet=quiet) as progress:
         bits = bits_under(engine, pixels, compute["threads"], progress, **cut)

@@ -13,6 +13,7 @@ from pixelcodec.models import (
     wavefront_pixelcnn,
 )
 from pixelcodec.models.grow import grown
+from pixelcodec.models.learning import Learning
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperNetwork
 from pixelcodec.models.program import Arithmetic, Program
@@ -43,15 +44,22 @@ def can_learn(network: IntegerNetwork) -> bool:
     return network.architecture == wavefront_pixelcnn.ARCHITECTURE
 
 
-def make_learning_program(network: IntegerNetwork, arithmetic: Arithmetic, rate: int) -> Program:
-    """A program that begins as ``network`` and learns at ``rate``, 1 to 255, for one image.
+def make_learning_program(
+    network: IntegerNetwork, arithmetic: Arithmetic, learning: int
+) -> Program:
+    """A program that begins as ``network`` and learns, for one image.
+
+    Args:
+        network: what it is at first.
+        arithmetic: of the layers that stay.
+        learning: how, see :meth:`pixelcodec.models.learning.Learning.of`.
 
     Raises:
         ModelError: networks of its architecture do not learn.
     """
     if not can_learn(network):
         raise ModelError(f"networks of the architecture {network.architecture!r} do not learn")
-    return learning_pixelcnn.LearningPixelCNN(network, arithmetic, rate)
+    return learning_pixelcnn.LearningPixelCNN(network, arithmetic, Learning.of(learning))
 
 
 # Training ----------------------------------------------------------------------------------------

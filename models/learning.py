@@ -6,13 +6,13 @@ changes, and the network suits the image better from wave to wave ("dynamic eval
 al. 2018). The step is that of Adam (Kingma and Ba 2015), each weight at its own pace, with a limit.
 
 All of it is integers, so that every machine learns the same. A weight has 16 fractional bits below
-a step of the layer's int8 weights, of which products see six. A bias is the weight of an input of
-64. Matrix products are of whole numbers in float64: exact in any order, as all sums are below
-2**53. docs/FORMAT.md ("Learning") defines every step.
+a step of the layer's int8 weights, of which products see six. Products with what has more than 8
+bits are products of int8 digits to base 128, so that the back ends of :mod:`pixelcodec.exact` do
+them. docs/FORMAT.md ("Learning") defines every step.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,205 +22,317 @@ from torch import Tensor
 from pixelcodec.compiled import compiled
 from pixelcodec.models.mixture_gradient import MOST, limited
 from pixelcodec.models.network import IntegerLayer
+from pixelcodec.models.program import Arithmetic
 
 Integers = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 
-RATE_MOST = 255
-"""A rate is the most a weight moves in an update, in 1/256 of a step of the int8 weights."""
+RATES = (16, 32, 64)
+LEARNING_MOST = 15
 
 LEAST_PIXELS = 128
 """An update waits for so many pixels, at least."""
 
 CONSTANT = 64
-"""The input that biases are weights of."""
+"""Biases are the weights of an input that is always this."""
 
-FRACTION_BITS = 16
 SEEN_BITS = 6
-_UNSEEN_BITS = FRACTION_BITS - SEEN_BITS
-_BIAS_BITS = FRACTION_BITS - CONSTANT.bit_length() + 1
-
-_WEIGHT_MOST = 127 << FRACTION_BITS
+_FRACTION_BITS = 16
+_UNSEEN_BITS = _FRACTION_BITS - SEEN_BITS
+_WEIGHT_MOST = 127 << _FRACTION_BITS
+_BIAS_BITS = _FRACTION_BITS - 6
 _BIAS_MOST = 2**28 << _BIAS_BITS
+
+_BASE_BITS = 7
+_HALF = 1 << (_BASE_BITS - 1)
+_BACK_BITS = 4
+"""Fractional bits that gradients get on their way back, to be shifted as outputs were."""
+
+_DIGITS = 3
+"""Of a gradient; a weight has two."""
 
 _SUM_SHIFT = 6
 _SUM_MOST = 2**26 - 1
-_PACE_BITS = 30
 _STEP_ONE = 2**16
 _TURNS = 8
 """The pace of a row is renewed in one of so many updates."""
 
 
-class LearningLayer:
-    """A layer ``(activations @ weight + bias) >> shift`` whose weights and biases learn.
-
-    Activations are float64 [n, inputs + 1], whole numbers in -127..127; one of the inputs is always
-    :data:`CONSTANT`.
+class Learning(NamedTuple):
+    """How a network learns.
 
     Attributes:
-        seen: float64 [inputs + 1, outputs], whole numbers: weights in 1/64, and biases.
-        shifts: int64 [outputs], of the sums of products of ``seen``.
+        rate: the most a weight of a head moves in an update, in 1/256 of a step of the int8
+            weights; one of a block moves half as much.
+        depth: how many of the last blocks learn, beside the heads.
     """
 
-    def __init__(self, layer: IntegerLayer, rows: Integers, constant: int) -> None:
+    rate: int
+    depth: int
+
+    @classmethod
+    def of(cls, code: int) -> Self:
+        """What a file calls ``code``, 1 to 15."""
+        depth, rate = divmod(code - 1, len(RATES))
+        return cls(RATES[rate], depth)
+
+
+class LearningLayer:
+    """A layer ``(activations @ weight + bias) >> shift`` whose weights and biases learn."""
+
+    def __init__(
+        self, layer: IntegerLayer, arithmetic: Arithmetic, rows: Integers, inputs: int
+    ) -> None:
         """Start from ``layer``.
 
         Args:
             layer: what it is at first.
+            arithmetic: of the host.
             rows: int64 [inputs of the layer], the place of each among the inputs here. The others
                 start with weights of 0.
-            constant: the place of the constant input, behind or between them.
+            inputs: count.
         """
-        size = (max(constant, *rows.tolist()) + 1, layer.weight.shape[1])
-        self.shifts = layer.shift.numpy().astype(np.int64) + SEEN_BITS
-        self._weights = np.zeros(size, np.int64)
-        self._weights[rows] = layer.weight.numpy().astype(np.int64) << FRACTION_BITS
+        outputs = layer.weight.shape[1]
+        self._arithmetic = arithmetic
+        self._shifts = layer.shift.numpy().astype(np.int64)
+        weights = np.zeros((inputs + 1, outputs), np.int64)  # the last are biases
+        weights[rows] = layer.weight.numpy().astype(np.int64) << _FRACTION_BITS
         biases = layer.bias.numpy().astype(np.int64) << _BIAS_BITS
-        self._weights[constant] = biases.clip(-_BIAS_MOST, _BIAS_MOST)
-        self._most = np.full(size[0], _WEIGHT_MOST)
-        self._most[constant] = _BIAS_MOST
-        self._means, self._squares, self._paces = np.zeros((3, *size), np.int64)
-        self._sums = torch.zeros(size, dtype=torch.float64)
-        self.seen = torch.from_numpy((self._weights >> _UNSEEN_BITS).astype(np.float64))
+        weights[-1] = biases.clip(-_BIAS_MOST, _BIAS_MOST)
+        self._weights = weights
+        self._sums, self._means, self._squares, self._paces = np.zeros(
+            (4, *weights.shape), np.int64
+        )
+        # Digits of weights as products take them: [inputs, 2 * outputs] and, the high ones alone,
+        # [outputs, inputs], both with their columns in one piece.
+        self._digits = torch.empty((2 * outputs, inputs), dtype=torch.int8)
+        self._high = torch.empty((inputs, outputs), dtype=torch.int8)
+        self._biases = np.empty(outputs, np.int64)
+        self._look()
 
-    def products(self, activations: Tensor) -> Tensor:
-        """Float64 [n, inputs + 1] -> [n, outputs], whole numbers to be shifted by ``shifts``."""
-        return activations @ self.seen
+    def _look(self) -> None:
+        digits, high = self._digits.numpy(), self._high.numpy()
+        _see(self._weights, digits, high, self._biases)
 
-    def pass_back(self, gradients: Tensor) -> Tensor:
-        """Gradients of outputs -> of inputs but the last: float64, whole numbers in 2**-20 nats."""
-        scaled = torch.empty_like(gradients)
-        _scale(gradients.numpy(), self.shifts, scaled.numpy())
-        return scaled @ self.seen[:-1].t()
+    def __call__(self, activations: Tensor) -> npt.NDArray[np.int32]:
+        """Int8 [n, inputs] -> int32 [n, outputs]."""
+        products = self._arithmetic.products(activations, self._digits.t())
+        out = np.empty((len(activations), len(self._shifts)), np.int32)
+        _join(products.numpy(), self._biases, self._shifts, out)
+        return out
 
-    def take_in(self, activations: Tensor, gradients: Tensor) -> None:
+    def relu(self, activations: Tensor) -> Tensor:
+        """The same, limited to 0..127: int8."""
+        products = self._arithmetic.products(activations, self._digits.t())
+        out = torch.empty((len(activations), len(self._shifts)), dtype=torch.int8)
+        _join_relu(products.numpy(), self._biases, self._shifts, out.numpy())
+        return out
+
+    def pass_back(self, gradients: Integers, inputs: Tensor, first: int = 0) -> Integers:
+        """Gradients of outputs -> of inputs that came out of a ReLU.
+
+        Args:
+            gradients: int32 [n, outputs].
+            inputs: int8 [n, m], those from ``first`` on.
+            first: of the inputs.
+
+        Returns:
+            int32 [n, m]; 0 where an input is at a limit of the ReLU.
+        """
+        n, outputs = gradients.shape
+        digits = torch.empty((_DIGITS * n, outputs), dtype=torch.int8)
+        _scale(gradients, self._shifts, digits.numpy())
+        high = self._high[first : first + inputs.shape[1]]
+        products = self._arithmetic.products(digits, high.t())
+        out = np.empty(inputs.shape, np.int32)
+        _join_back(products.numpy(), inputs.numpy(), out)
+        return out
+
+    def take_in(self, activations: Tensor, gradients: Integers) -> None:
         """Add up what a wave tells.
 
         Args:
-            activations: as for :meth:`products`.
-            gradients: float64 [n, outputs], whole numbers of at most 2**22.
+            activations: int8 [n, inputs].
+            gradients: int32 [n, outputs], within -:data:`MOST` .. :data:`MOST`.
         """
-        self._sums.addmm_(activations.t(), gradients)
+        for start in range(0, len(activations), LONGEST):
+            part = slice(start, start + LONGEST)
+            digits = torch.empty(
+                (_DIGITS * gradients.shape[1], len(activations[part])), dtype=torch.int8
+            )
+            _split(gradients[part], digits.numpy())
+            products = self._arithmetic.products(activations[part].t().contiguous(), digits.t())
+            _add(products.numpy(), gradients[part], self._sums)
 
     def update(self, turn: int, rate: int) -> None:
         """Make a step by what was added up since the last one; ``turn`` is their number."""
         _update(
-            self._sums.numpy(),
             self._weights,
+            self._sums,
             self._means,
             self._squares,
             self._paces,
-            self._most,
             turn % _TURNS,
             rate,
-            self.seen.numpy(),
         )
-        self._sums.zero_()
+        self._look()
+
+
+LONGEST = 1024
+"""Pixels of a product of activations and gradients: as many as inputs of a layer, at most."""
+
+
+@compiled
+def _see(weights: Integers, digits: Integers, high: Integers, biases: Integers) -> None:
+    inputs, outputs = high.shape
+    half = 1 << (_UNSEEN_BITS - 1)
+    for i in range(inputs):
+        for j in range(outputs):
+            seen = (weights[i, j] + half) >> _UNSEEN_BITS
+            upper = (seen + _HALF) >> _BASE_BITS
+            high[i, j] = upper
+            digits[j, i] = upper
+            digits[outputs + j, i] = seen - (upper << _BASE_BITS)
+    for j in range(outputs):
+        biases[j] = ((weights[inputs, j] + half) >> _UNSEEN_BITS) * CONSTANT
+
+
+@compiled
+def _join(products: Integers, biases: Integers, shifts: Integers, out: Integers) -> None:
+    outputs = len(shifts)
+    for n in range(len(out)):
+        for j in range(outputs):
+            upper, lower = np.int64(products[n, j]), np.int64(products[n, outputs + j])
+            value = (upper << _BASE_BITS) + lower + biases[j]
+            out[n, j] = value >> (shifts[j] + SEEN_BITS)
+
+
+@compiled
+def _join_relu(products: Integers, biases: Integers, shifts: Integers, out: Integers) -> None:
+    outputs = len(shifts)
+    for n in range(len(out)):
+        for j in range(outputs):
+            upper, lower = np.int64(products[n, j]), np.int64(products[n, outputs + j])
+            value = (upper << _BASE_BITS) + lower + biases[j]
+            out[n, j] = min(max(value >> (shifts[j] + SEEN_BITS), 0), 127)
+
+
+@compiled
+def _scale(gradients: Integers, shifts: Integers, digits: Integers) -> None:
+    """Gradients of outputs to those of sums, in digits [3 n, outputs]."""
+    count = len(gradients)
+    for n in range(count):
+        for j in range(len(shifts)):
+            left = limited((np.int64(gradients[n, j]) << _BACK_BITS) >> shifts[j], MOST)
+            for digit in range(_DIGITS):
+                rest = (left + _HALF) >> _BASE_BITS
+                digits[digit * count + n, j] = left - (rest << _BASE_BITS)
+                left = rest
+
+
+@compiled
+def _join_back(products: Integers, inputs: Integers, out: Integers) -> None:
+    count = len(out)
+    for n in range(count):
+        for i in range(out.shape[1]):
+            value = np.int64(products[2 * count + n, i])
+            value = (value << _BASE_BITS) + products[count + n, i]
+            value = (value << _BASE_BITS) + products[n, i]
+            inside = 0 < inputs[n, i] < 127
+            out[n, i] = limited(value >> (_BACK_BITS - 1), MOST) if inside else 0
+
+
+@compiled
+def _split(gradients: Integers, digits: Integers) -> None:
+    """Gradients to digits, [3 outputs, n]."""
+    outputs = gradients.shape[1]
+    for n in range(len(gradients)):
+        for j in range(outputs):
+            left = np.int64(gradients[n, j])
+            for digit in range(_DIGITS):
+                rest = (left + _HALF) >> _BASE_BITS
+                digits[digit * outputs + j, n] = left - (rest << _BASE_BITS)
+                left = rest
+
+
+@compiled
+def _add(products: Integers, gradients: Integers, sums: Integers) -> None:
+    inputs, outputs = len(products), gradients.shape[1]
+    for i in range(inputs):
+        for j in range(outputs):
+            value = np.int64(products[i, 2 * outputs + j])
+            value = (value << _BASE_BITS) + products[i, outputs + j]
+            sums[i, j] += (value << _BASE_BITS) + products[i, j]
+    for n in range(len(gradients)):
+        for j in range(outputs):
+            sums[inputs, j] += CONSTANT * np.int64(gradients[n, j])
 
 
 @compiled
 def _update(
-    sums: Floats,
     weights: Integers,
+    sums: Integers,
     means: Integers,
     squares: Integers,
     paces: Integers,
-    most: Integers,
     turn: int,
     rate: int,
-    seen: Floats,
 ) -> None:
-    for i in range(len(weights)):
+    inputs = len(weights) - 1
+    for i in range(inputs + 1):
         for j in range(weights.shape[1]):
-            gradient = limited(np.int64(sums[i, j]) >> _SUM_SHIFT, _SUM_MOST)
+            gradient = limited(sums[i, j] >> _SUM_SHIFT, _SUM_MOST)
+            sums[i, j] = 0
             means[i, j] += (16 * gradient - means[i, j]) >> 2
             squares[i, j] += (gradient * gradient - squares[i, j]) >> 7
         if i % _TURNS == turn:
             for j in range(weights.shape[1]):
                 # Exact: the root of a whole number below 2**52 is never rounded up to another.
                 root = np.int64(math.sqrt(np.float64(squares[i, j])))
-                paces[i, j] = np.int64(np.float64(1 << _PACE_BITS) / np.float64(root + 1))
+                paces[i, j] = np.int64(np.float64(2**30) / np.float64(root + 1))
+        most = _WEIGHT_MOST if i < inputs else _BIAS_MOST
         for j in range(weights.shape[1]):
             step = limited((means[i, j] * paces[i, j]) >> 18, _STEP_ONE)
-            weight = limited(weights[i, j] - ((step * rate) >> 8), most[i])
-            weights[i, j] = weight
-            seen[i, j] = np.float64((weight + (1 << _UNSEEN_BITS >> 1)) >> _UNSEEN_BITS)
+            weights[i, j] = limited(weights[i, j] - ((step * rate) >> 8), most)
 
 
-@compiled
-def _scale(gradients: Floats, shifts: Integers, scaled: Floats) -> None:
-    """Those of outputs -> of sums of products of int8 weights, in 2**-28."""
-    for n in range(len(gradients)):
-        for j in range(len(shifts)):
-            scaled[n, j] = np.float64((np.int64(gradients[n, j]) << 8) >> (shifts[j] - SEEN_BITS))
-
-
-class LearningHead:
-    """Two layers, with a ReLU between them, that learn.
-
-    Attributes:
-        inputs: count, the constant one included.
-    """
+class LearningPair:
+    """Two layers, with a ReLU between them, that learn: a head, or a block."""
 
     def __init__(
-        self, hidden: IntegerLayer, output: IntegerLayer, rows: Integers, constant: int
+        self,
+        hidden: IntegerLayer,
+        output: IntegerLayer,
+        arithmetic: Arithmetic,
+        rows: Integers,
+        inputs: int,
     ) -> None:
-        """Start from two layers; ``rows`` and ``constant``: see :class:`LearningLayer`."""
+        """Start from two layers; ``rows`` and ``inputs``: see :class:`LearningLayer`."""
         units = hidden.weight.shape[1]
-        self._hidden = LearningLayer(hidden, rows, constant)
-        self._output = LearningLayer(output, np.arange(units), units)
-        self.inputs = len(self._hidden.seen)
+        self.inputs = inputs
+        self._hidden = LearningLayer(hidden, arithmetic, rows, inputs)
+        self._output = LearningLayer(output, arithmetic, np.arange(units), units)
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, npt.NDArray[np.int32]]:
-        """Run.
+        """Run: int8 [n, inputs] -> hidden units, int8 [n, units], and int32 [n, outputs]."""
+        units = self._hidden.relu(inputs)
+        return units, self._output(units)
 
-        Args:
-            inputs: float64 [n, inputs], whole numbers.
+    def take_in(self, inputs: Tensor, units: Tensor, gradients: Integers) -> Integers:
+        """Add up what a wave tells: what came in and between, gradients of what came out.
 
         Returns:
-            Hidden units, float64 [n, units + 1], whole numbers in 0..127, and the outputs, int32
-            [n, outputs].
+            int32 [n, units], gradients of the hidden units.
         """
-        products = self._hidden.products(inputs)
-        units = torch.empty((len(inputs), products.shape[1] + 1), dtype=torch.float64)
-        _shift_relu(products.numpy(), self._hidden.shifts, units.numpy())
-        products = self._output.products(units)
-        outputs = np.empty(products.shape, np.int32)
-        _shift(products.numpy(), self._output.shifts, outputs)
-        return units, outputs
-
-    def take_in(self, inputs: Tensor, units: Tensor, gradients: Tensor) -> None:
-        """Add up what a wave tells: what it gave, and gradients of the outputs."""
         self._output.take_in(units, gradients)
-        of_units = self._output.pass_back(gradients)
-        _pass_relu(units.numpy(), of_units.numpy())
+        of_units = self._output.pass_back(gradients, units)
         self._hidden.take_in(inputs, of_units)
+        return of_units
+
+    def pass_back(self, of_units: Integers, inputs: Tensor, first: int = 0) -> Integers:
+        """Gradients of hidden units -> of inputs, see :meth:`LearningLayer.pass_back`."""
+        return self._hidden.pass_back(of_units, inputs, first)
 
     def update(self, turn: int, rate: int) -> None:
         """Make a step."""
         self._hidden.update(turn, rate)
         self._output.update(turn, rate)
-
-
-@compiled
-def _shift_relu(products: Floats, shifts: Integers, units: Floats) -> None:
-    for n in range(len(products)):
-        for j in range(len(shifts)):
-            units[n, j] = np.float64(min(max(np.int64(products[n, j]) >> shifts[j], 0), 127))
-        units[n, len(shifts)] = np.float64(CONSTANT)
-
-
-@compiled
-def _shift(products: Floats, shifts: Integers, outputs: Integers) -> None:
-    for n in range(len(products)):
-        for j in range(len(shifts)):
-            outputs[n, j] = np.int32(np.int64(products[n, j]) >> shifts[j])
-
-
-@compiled
-def _pass_relu(units: Floats, gradients: Floats) -> None:
-    """Through the ReLU, where a unit is at no limit; from 2**-34 to 2**-20."""
-    for n in range(len(gradients)):
-        for j in range(gradients.shape[1]):
-            gradient = limited(np.int64(gradients[n, j]) >> (8 + SEEN_BITS), MOST)
-            gradients[n, j] = np.float64(gradient) if 0 < units[n, j] < 127 else 0.0

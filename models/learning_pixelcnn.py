@@ -1,7 +1,8 @@
-"""The production network with heads that learn from each wave (:mod:`pixelcodec.models.learning`).
+"""The production network whose layers learn from each wave (:mod:`pixelcodec.models.learning`).
 
-The trunk stays as it is. Beside the trunk's activations a head sees the features of the context
-themselves, by weights that start at zero.
+Heads learn, and as many of the last blocks as are asked for; the layers below stay. Beside the
+trunk's activations a head sees the features of the context themselves, by weights that start at
+zero. Gradients go back through a pixel's own activations, not through those of its neighbours.
 """
 
 from typing import Any
@@ -11,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelcodec.compiled import compiled
 from pixelcodec.models import context, mixture_gradient
-from pixelcodec.models.learning import CONSTANT, LEAST_PIXELS, LearningHead
+from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS
+from pixelcodec.models.learning import LEAST_PIXELS, Learning, LearningPair
 from pixelcodec.models.mixture import Mixture
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Conditionals, Samples
@@ -26,36 +27,63 @@ from pixelcodec.models.wavefront_pixelcnn import (
 
 Integers = npt.NDArray[Any]
 
+_STREAM_SHIFT = STREAM_BITS - ACTIVATION_BITS
+
 
 class LearningPixelCNN(IntegerWavefrontPixelCNN):
     """The program, which is another after each wave: it codes one image, once."""
 
     sequential = True
 
-    def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic, rate: int) -> None:
-        """Start from ``network``, and learn at ``rate``, 1 to 255."""
+    def __init__(
+        self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning
+    ) -> None:
+        """Start from ``network``.
+
+        Args:
+            network: what it is at first.
+            arithmetic: of the layers that stay; those that learn run on the host.
+            learning: how; of the blocks, if they are fewer, all learn.
+        """
         super().__init__(network, arithmetic)
-        self._rate, self._turn, self._pixels = rate, 0, 0
+        self._rate, self._turn, self._pixels = learning.rate, 0, 0
         self._inverse_scale = network.tables["inverse_scale"].numpy().astype(np.int64)
-        width = network.layers["input"].weight.shape[1]
-        constant = width + context.FEATURES
-        # Inputs are the trunk's activations, the context, the constant, and residuals.
-        self._learning = [
-            LearningHead(
-                network.layers[f"head.{channel}"].first_inputs(width + channel),
-                network.layers[f"parameters.{channel}"],
-                np.r_[:width, constant + 1 : constant + 1 + channel],
-                constant,
+        layers, host = network.layers, arithmetic.host
+        width = layers["input"].weight.shape[1]
+        inputs = width + context.FEATURES + SEEN
+        rows = np.r_[:width, inputs - SEEN : inputs]
+        self.heads = [
+            LearningPair(layers[f"head.{c}"], layers[f"parameters.{c}"], host, rows, inputs)
+            for c in range(CHANNELS)
+        ]
+        blocks = len(self._blocks)
+        self._still = max(0, blocks - learning.depth)
+        self.blocks = [
+            LearningPair(
+                layers[f"spatial.{i}"],
+                layers[f"mix.{i}"],
+                host,
+                np.arange(len(layers[f"spatial.{i}"].weight)),
+                len(layers[f"spatial.{i}"].weight),
             )
-            for channel in range(CHANNELS)
+            for i in range(self._still, blocks)
         ]
 
     def look(self, canvas: Canvas) -> Conditionals:
         """Run the trunk."""
         seen = context.centred_context(*canvas.on_host(SAMPLES), self.companding)
-        features = torch.from_numpy(seen.features).to(self._device)
-        activations = self._trunk(features, canvas)[:, :-SEEN].cpu()
-        self._in_hand = LearningMixtures(self, seen, activations)
+        stream = self._input(torch.from_numpy(seen.features).to(self._device))
+        for plane, spatial, mix in self._blocks[: self._still]:
+            taps = canvas.neighbourhoods(plane, self._relu(stream, _STREAM_SHIFT))
+            stream += mix(spatial.relu(taps))
+        passed = []
+        for (plane, _, _), block in zip(self._blocks[self._still :], self.blocks, strict=True):
+            taps = canvas.neighbourhoods(plane, self._relu(stream, _STREAM_SHIFT)).cpu()
+            units, change = block(taps)
+            stream += torch.from_numpy(change).to(self._device)
+            passed.append((taps, units))
+        activations = self._relu(stream, _STREAM_SHIFT).cpu()
+        self._in_hand = LearningMixtures(self, seen, activations, passed)
         return self._in_hand
 
     def remember(self, canvas: Canvas, samples: Samples) -> None:
@@ -64,40 +92,45 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
         self._in_hand.learn(samples)
         self._pixels += len(samples)
         if self._pixels >= LEAST_PIXELS:
-            for head in self._learning[: samples.shape[1]]:
+            for head in self.heads[: samples.shape[1]]:
                 head.update(self._turn, self._rate)
+            for block in self.blocks:
+                block.update(self._turn, self._rate // 2)
             self._turn, self._pixels = self._turn + 1, 0
-
-    def head(self, channel: int) -> LearningHead:
-        """That of ``channel``."""
-        return self._learning[channel]
 
     def gradients(
         self, found: Mixture, parameters: Integers, residuals: Integers, samples: Samples
-    ) -> Tensor:
+    ) -> Integers:
         """See :func:`pixelcodec.models.mixture_gradient.gradients`."""
-        of = mixture_gradient.gradients(found, parameters, residuals, self._inverse_scale, samples)
-        return torch.from_numpy(of)
+        return mixture_gradient.gradients(
+            found, parameters, residuals, self._inverse_scale, samples
+        )
 
 
 class LearningMixtures:
     """The mixtures of the pixels in hand, and what it takes to learn from them."""
 
     def __init__(
-        self, program: LearningPixelCNN, seen: context.Context, activations: Tensor
+        self,
+        program: LearningPixelCNN,
+        seen: context.Context,
+        activations: Tensor,
+        passed: list[tuple[Tensor, Tensor]],
     ) -> None:
-        """Take the context and the trunk's activations (int8 [pixels, width])."""
+        """Take the context, the trunk's activations (int8 [pixels, width]), and what it learns by.
+
+        ``passed``: taps and hidden units of each block that learns, int8.
+        """
         self._program, self._centre = program, seen.centre
+        self._activations, self._passed = activations, passed
         self._residuals = np.empty_like(seen.centre)
-        columns = activations.shape[1] + seen.features.shape[1] + 1
-        self._inputs = torch.empty((len(activations), columns + SEEN), dtype=torch.float64)
-        _as_inputs(activations.numpy(), seen.features, self._inputs.numpy())
+        unknown = torch.zeros((len(activations), SEEN), dtype=torch.int8)
+        self._inputs = torch.cat([activations, torch.from_numpy(seen.features), unknown], 1)
         self._found: list[tuple[Tensor, Integers, Mixture]] = []
 
     def distribution(self, channel: int) -> Mixture:
         """Of ``channel``, given the channels before, which were revealed."""
-        head = self._program.head(channel)
-        units, parameters = head(self._inputs[:, : head.inputs])
+        units, parameters = self._program.heads[channel](self._inputs)
         found = self._program.mixture(parameters, channel, self._centre, self._residuals)
         self._found.append((units, parameters, found))
         return found
@@ -112,20 +145,20 @@ class LearningMixtures:
         self._inputs[:, channel - SEEN] = torch.from_numpy(companded)
 
     def learn(self, samples: Samples) -> None:
-        """Tell the heads of ``samples`` (uint8 [pixels, channels])."""
+        """Tell the heads and blocks of ``samples`` (uint8 [pixels, channels])."""
+        of_activations = np.zeros(self._activations.shape, np.int32)
         for channel, (units, parameters, found) in enumerate(self._found):
             own = np.ascontiguousarray(samples[:, channel])
             gradients = self._program.gradients(found, parameters, self._residuals, own)
-            head = self._program.head(channel)
-            head.take_in(self._inputs[:, : head.inputs], units, gradients)
-
-
-@compiled
-def _as_inputs(activations: Integers, features: Integers, inputs: Any) -> None:
-    width, count = activations.shape[1], features.shape[1]
-    for n in range(len(inputs)):
-        for j in range(width):
-            inputs[n, j] = np.float64(activations[n, j])
-        for j in range(count):
-            inputs[n, width + j] = np.float64(features[n, j])
-        inputs[n, width + count] = np.float64(CONSTANT)
+            head = self._program.heads[channel]
+            of_units = head.take_in(self._inputs, units, gradients)
+            if self._passed:
+                of_activations += head.pass_back(of_units, self._activations)
+        of_stream: Integers = of_activations >> _STREAM_SHIFT
+        for block, (taps, units) in zip(
+            reversed(self._program.blocks), reversed(self._passed), strict=True
+        ):
+            of_units = block.take_in(taps, units, of_stream)
+            first = taps.shape[1] - of_stream.shape[1]  # of the pixel's own
+            of_taps = block.pass_back(of_units, taps[:, first:].contiguous(), first)
+            of_stream = of_stream + (of_taps >> _STREAM_SHIFT)

@@ -25,12 +25,11 @@ from pixelcodec.models.mixture import (
 )
 
 Integers = npt.NDArray[Any]
-Floats = npt.NDArray[np.float64]
 
-MOST = 2**22
+MOST = 2**19
 """Gradients are limited to this; they are in 2**-20 nats for a unit of a parameter."""
 
-_LN2 = round(math.log(2) * 2**16)
+LN2 = round(math.log(2) * 2**16)
 _LAST_ANGLE = 2**16 - 1
 _SIGMOID_ONE = 65535
 
@@ -41,7 +40,7 @@ def gradients(
     residuals: Integers,
     inverse_scale: Integers,
     samples: npt.NDArray[np.uint8],
-) -> Floats:
+) -> npt.NDArray[np.int32]:
     """Of the information of n samples, by each integer parameter.
 
     Args:
@@ -52,9 +51,9 @@ def gradients(
         samples: uint8 [n].
 
     Returns:
-        float64 of the shape of ``parameters``, whole numbers in -2**22..2**22.
+        int32 of the shape of ``parameters``, in -2**19..2**19.
     """
-    out = np.empty(parameters.shape, np.float64)
+    out = np.empty(parameters.shape, np.int32)
     _gradients(
         found.rows,
         found.weights,
@@ -69,7 +68,7 @@ def gradients(
 
 
 @compiled
-def _divide(dividend: Any, divisor: Any) -> Any:
+def divide(dividend: Any, divisor: Any) -> Any:
     """``dividend // divisor``, exact by float64: both are whole numbers below 2**53.
 
     A quotient that is not whole differs from the next whole number by at least ``1 / divisor``,
@@ -93,7 +92,7 @@ def _gradients(
     parameters: Integers,
     residuals: Integers,
     samples: Integers,
-    out: Floats,
+    out: Integers,
 ) -> None:
     count = rows.shape[1]
     mass, total, by_scale, total_by_scale = np.empty((4, count), np.int64)
@@ -119,24 +118,24 @@ def _gradients(
             row = np.int64(rows[n, k])
             scale = row // ROW
             mean = -SUBLEVELS // 2 - (row - scale * ROW - REACH)
-            after = _divide(mass[k] << 15, mass_of_all)
-            before = _divide(total[k] << 15, total_of_all)
-            out[n, k] = np.float64(limited(before - after, MOST))
+            after = divide(mass[k] << 15, mass_of_all)
+            before = divide(total[k] << 15, total_of_all)
+            out[n, k] = limited(before - after, MOST)
             by_mean = np.int64(0)
             if LOWEST_MEAN < mean < HIGHEST_MEAN:
                 pull = after * lean[k] - before * total_lean[k]
                 by_mean = (pull * inverse_scale[scale]) >> 31
-            out[n, count + k] = np.float64(limited(by_mean, MOST))
+            out[n, count + k] = limited(by_mean, MOST)
             by_shift += by_mean
             gradient = np.int64(0)
             if 0 <= parameters[n, 2 * count + k] < SCALES:
-                gradient = _divide(by_scale[k], mass_of_all)
-                gradient -= _divide(total_by_scale[k], total_of_all)
-                gradient = (gradient * _LN2) >> 23
-            out[n, 2 * count + k] = np.float64(limited(gradient, MOST))
+                gradient = divide(by_scale[k], mass_of_all)
+                gradient -= divide(total_by_scale[k], total_of_all)
+                gradient = (gradient * LN2) >> 23
+            out[n, 2 * count + k] = limited(gradient, MOST)
         for c in range(parameters.shape[1] - 3 * count):
             by_slope = (by_shift * np.int64(residuals[n, c])) >> 4
-            out[n, 3 * count + c] = np.float64(limited(by_slope, MOST))
+            out[n, 3 * count + c] = limited(by_slope, MOST)
 
 
 @compiled

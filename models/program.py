@@ -122,6 +122,14 @@ class Arithmetic(Protocol):
 
     device: torch.device
 
+    @property
+    def host(self) -> "Arithmetic":
+        """That of the CPU."""
+        ...
+
+    def products(self, activations: Tensor, weights: Tensor) -> Tensor:
+        """Int8 [n, k] times int8 [k, m], k at most 1024: int32 [n, m]."""
+
     def linear(self, layer: IntegerLayer) -> Linear:
         """Make ``layer`` ready to run."""
 

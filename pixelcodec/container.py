@@ -40,7 +40,6 @@ _FLAG_METADATA = 0x04
 _FLAG_CHANGES = 0x08
 _LEARNING_SHIFT = 4
 LEARNING_MOST = 15
-_RATE_UNIT = 8
 
 STANDARD = bytes(8)
 """Stands for a model's id where no model codes a component, but PNG or WebP."""
@@ -100,7 +99,7 @@ class Header:
             own; it divides ``strip_rows``. 0: they are not cut.
         alpha_id: The same as ``model_id`` for alpha, where it is a component of its own; None
             where there is no alpha, or it is coded together with the colours.
-        learning: How fast models learn from what is coded, 1 to 15; 0: not at all.
+        learning: How models learn from what is coded, 1 to 15; 0: not at all.
 
     Raises:
         ValueError: A field is out of its range.
@@ -134,11 +133,6 @@ class Header:
             _require("channels", self.channels, self.channels in (2, 4), "2 or 4, with an alpha_id")
         most = LEARNING_MOST if self.model_ids - {STANDARD} else 0
         _require("learning", self.learning, 0 <= self.learning <= most, f"0 to {most}")
-
-    @property
-    def rate(self) -> int:
-        """At which models learn, see :mod:`pixelcodec.models.learning`; 0: they do not."""
-        return _RATE_UNIT * self.learning
 
     @property
     def model_ids(self) -> set[bytes]:
@@ -287,13 +281,22 @@ class Writer:
         self._write(record + _U32.pack(zlib.crc32(record)))
 
     def _write(self, data: bytes) -> None:
-        # An unbuffered pipe may take a part only; one that would block takes nothing.
-        while data:
-            taken = self._fh.write(data)
-            if not taken:
-                raise BlockingIOError("the output takes no bytes: it must be in blocking mode")
-            self.bytes_written += taken
-            data = data[taken:]
+        write_all(self._fh, data)
+        self.bytes_written += len(data)
+
+
+def write_all(fh: Writable, data: bytes) -> None:
+    """Write ``data`` in as many calls as it takes.
+
+    Raises:
+        BlockingIOError: ``fh`` takes no bytes.
+    """
+    # An unbuffered pipe may take a part only; one that would block takes nothing.
+    while data:
+        taken = fh.write(data)
+        if not taken:
+            raise BlockingIOError("the output takes no bytes: it must be in blocking mode")
+        data = data[taken:]
 
 
 class Start(NamedTuple):
@@ -421,6 +424,48 @@ class Reader:
                 raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
             ended = not data
             yield from parser.records(data)
+
+
+class Head(NamedTuple):
+    """What stands before all chunks.
+
+    Attributes:
+        header: of the image.
+        has_metadata: whether a chunk of metadata comes next.
+        has_changes: whether a chunk of changes of the model comes then.
+        size: bytes of magic and header.
+    """
+
+    header: Header
+    has_metadata: bool
+    has_changes: bool
+    size: int
+
+
+def read_head(data: bytes) -> Head:
+    """Read magic and header of a stream that may be damaged behind them.
+
+    Raises:
+        FormatError: They are damaged, or need a newer pixelcodec.
+    """
+    source = _Source()
+    source.feed(data[: len(MAGIC) + _FIELDS.size + 8 + _U32.size])
+    source.feed(b"")
+    try:
+        next(_header(source))
+    except StopIteration as done:
+        header, flags = done.value
+    has_metadata, has_changes = bool(flags & _FLAG_METADATA), bool(flags & _FLAG_CHANGES)
+    return Head(header, has_metadata, has_changes, source.offset)
+
+
+def inflated_metadata(payload: bytes) -> bytes:
+    """What a chunk ``Z`` unfolds to.
+
+    Raises:
+        FormatError: It is damaged, or claims more than :data:`METADATA_MOST` bytes.
+    """
+    return _inflated(payload, _Chunk(_DEFLATED, len(payload), 0, "the metadata", 0))
 
 
 @dataclass(frozen=True)

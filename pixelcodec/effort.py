@@ -12,7 +12,7 @@ class Effort:
 
     Attributes:
         model: for photographs.
-        learning: how fast models learn from what is coded, see
+        learning: how models learn from what is coded, see
             :class:`pixelcodec.container.Header`; 0: not at all.
         budget: how long the heads are fitted to the image before; None: not at all.
     """
@@ -25,13 +25,13 @@ class Effort:
 EFFORTS = {
     1: Effort("photo-s"),
     2: Effort("photo-m"),
-    3: Effort("photo-s", learning=5),
-    4: Effort("photo-m", learning=5),
-    5: Effort("photo-m", learning=5),
-    6: Effort("photo-m", 5, Budget(steps=100)),
-    7: Effort("photo-m", 5, Budget(steps=200)),
-    8: Effort("photo-m", 5, Budget(steps=400)),
-    9: Effort("photo-m", 5, Budget(steps=800)),
+    3: Effort("photo-m", budget=Budget(steps=30)),
+    4: Effort("photo-m", budget=Budget(steps=100)),
+    5: Effort("photo-m", learning=2),
+    6: Effort("photo-m", learning=5),
+    7: Effort("photo-m", learning=8),
+    8: Effort("photo-m", learning=11),
+    9: Effort("photo-m", learning=14),
 }
 
 DEFAULT_EFFORT = 5

@@ -84,14 +84,17 @@ class Engine:
         """Of the image that is coded first; 1: there is but one."""
         return self.scales[0][0]
 
-    def learner(self, rate: int) -> Program:
-        """A program of its own for one image, which learns from it at ``rate`` (1 to 255).
+    def learner(self, learning: int) -> Program:
+        """A program of its own for one image, which learns from it.
+
+        Args:
+            learning: how, see :meth:`pixelcodec.models.learning.Learning.of`.
 
         Raises:
             ModelError: networks of this architecture do not learn.
         """
         with exact.undisturbed(self.device):
-            return make_learning_program(self.network, self.arithmetic, rate)
+            return make_learning_program(self.network, self.arithmetic, learning)
 
 
 def reveal_all(conditionals: Conditionals, channels: int, choose: ChooseHere) -> Samples:
@@ -333,7 +336,7 @@ class StripCoder:
         channels: int,
         restart: bool = False,
         tile: int = 0,
-        rate: int = 0,
+        learning: int = 0,
     ) -> None:
         """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
 
@@ -343,7 +346,7 @@ class StripCoder:
             channels: of the image.
             restart: each strip starts as if it were the top of the image.
             tile: side of the tiles that strips are cut into; 0: they are not.
-            rate: at which the network learns from what it has coded, up to 255; 0: not at all.
+            learning: how the network learns from what it has coded, 1 to 15; 0: not at all.
 
         Raises:
             ModelError: the network does not code images of so many channels, the pixels of its
@@ -361,7 +364,7 @@ class StripCoder:
         self._width, self._channels, self._tile = width, channels, tile
         self.scales = [
             Scale(begin, step, channels, engine.device, restart or tile > 0)
-            for step, begin in _beginnings(engine, rate)
+            for step, begin in _beginnings(engine, learning)
         ]
 
     def coded_samples(self, rows: int) -> Iterator[Integers]:
@@ -383,10 +386,10 @@ class StripCoder:
         return stacks(rows, self._width, self._tile)
 
 
-def _beginnings(engine: Engine, rate: int) -> list[tuple[int, Callable[[], Program]]]:
+def _beginnings(engine: Engine, learning: int) -> list[tuple[int, Callable[[], Program]]]:
     """Steps and beginnings of programs, coarsest first."""
-    if rate:
-        return [(1, partial(engine.learner, rate))]
+    if learning:
+        return [(1, partial(engine.learner, learning))]
     return [(step, partial(_itself, program)) for step, program in engine.scales]
 
 

@@ -29,12 +29,12 @@ BitMap = npt.NDArray[np.float32]
 
 
 class Cut(TypedDict, total=False):
-    """How an image is cut, as :func:`pixelcodec.encode` takes it, and the rate of learning."""
+    """How an image is cut, as :func:`pixelcodec.encode` takes it, and how models learn."""
 
     tile: int | None
     strip_rows: int | None
     restart: bool
-    rate: int
+    learning: int
 
 
 PAPER = {
@@ -255,11 +255,12 @@ def _parts(
         and its information in bits, float64 [n].
     """
     height, width = image.shape[:2]
-    samples = image.reshape(height, width, -1).view(np.uint8)
+    samples = image.reshape(height, width, -1)
+    samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
     program, tile, strip_rows = engine.program, cut.get("tile"), cut.get("strip_rows")
     side = program.tile if tile is None else tile
     encoder = StripEncoder(
-        engine, width, samples.shape[2], cut.get("restart", False), side, cut.get("rate", 0)
+        engine, width, samples.shape[2], cut.get("restart", False), side, cut.get("learning", 0)
     )
     if strip_rows is None:
         unit = side or engine.coarsest_step

@@ -91,6 +91,8 @@ class Int8Backend(Backend):
 
     def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:  # noqa: D102
         if not activations.is_cuda:
+            if activations.shape[1] == 1:  # a column: torch takes its layout for another
+                return activations.to(torch.int32) * prepared.to(torch.int32)
             return torch._int_mm(activations, prepared)
         rows, inputs = activations.shape
         padding = (0, prepared.shape[0] - inputs, 0, max(0, self._cuda_rows - rows))
@@ -135,9 +137,9 @@ def known_answer_test(backend: Backend, device: torch.device) -> bool:
 
     The operands hold the worst cases: rows of nothing but +127 or -127 against columns of the
     same (the largest sums, and the ones that saturate int16 pairs), alternating signs, and
-    pseudo-random values, at fan-ins up to :data:`MAX_FAN_IN` and odd numbers of rows.
+    pseudo-random values, at fan-ins of 1 to :data:`MAX_FAN_IN` and odd numbers of rows.
     """
-    for rows, inputs, outputs in ((1, 64, 32), (23, 320, 64), (61, 72, 96), (19, MAX_FAN_IN, 16)):
+    for rows, inputs, outputs in _TESTED:
         activations, weight = _worst_case(rows, inputs, outputs)
         expected = activations.to(torch.int64) @ weight.to(torch.int64)
         try:
@@ -148,6 +150,15 @@ def known_answer_test(backend: Backend, device: torch.device) -> bool:
         if found.dtype != torch.int32 or not torch.equal(found.cpu().to(torch.int64), expected):
             return False
     return True
+
+
+_TESTED = (
+    (1, 64, 32),
+    (23, 320, 64),
+    (61, 72, 96),
+    (19, MAX_FAN_IN, 16),
+    *((35, inputs, 24) for inputs in (1, 2, 3, 5, 7, 9, 69)),
+)
 
 
 def _worst_case(rows: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
@@ -238,6 +249,24 @@ class Arithmetic:
         """Select the back end, see :func:`select_backend`."""
         self.device = device
         self.backend = select_backend(backend, device)
+
+    @property
+    def host(self) -> "Arithmetic":
+        """That of the CPU: itself, or one of its own."""
+        return self if self.device.type == "cpu" else Arithmetic(torch.device("cpu"))
+
+    def products(self, activations: Tensor, weights: Tensor) -> Tensor:
+        """Multiply matrices that are used but once.
+
+        Args:
+            activations: int8 [n, k], contiguous.
+            weights: int8 [k, m], best with its columns in one piece; k at most
+                :data:`MAX_FAN_IN`.
+
+        Returns:
+            int32 [n, m].
+        """
+        return self.backend.matmul(activations, self.backend.prepare(weights))
 
     def linear(self, layer: IntegerLayer) -> "Linear":
         """Make ``layer`` ready to run.

@@ -167,5 +167,5 @@ def _decoder(component: Component, header: Header, engines: Engines) -> _Decoder
 
 
 def _ways(header: Header) -> tuple[bool, int, int]:
-    """Whether strips are independent, the side of tiles, and the rate of learning."""
-    return header.restart, header.tile, header.rate
+    """Whether strips are independent, the side of tiles, and how models learn."""
+    return header.restart, header.tile, header.learning

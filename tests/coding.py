@@ -65,7 +65,7 @@ def encode(
         *(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile),
         learning=learning,
     )
-    encoder = StripEncoder(engine, width, channels, restart, tile, header.rate)
+    encoder = StripEncoder(engine, width, channels, restart, tile, header.learning)
     stream = io.BytesIO()
     writer = Writer(stream, header, changes=changes)
     for top in range(0, height, strip_rows):
@@ -79,7 +79,7 @@ def decode(data: bytes, engine: Engine) -> Samples:
     reader = Reader(io.BytesIO(data))
     header = reader.header
     decoder = StripDecoder(
-        engine, header.width, header.channels, header.restart, header.tile, header.rate
+        engine, header.width, header.channels, header.restart, header.tile, header.learning
     )
     strips = []
     parts = []

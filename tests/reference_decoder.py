@@ -533,8 +533,10 @@ class WavefrontPixel(Pixel):
     features: Vector
     seen: Vector
     residuals: list[int] = field(default_factory=list)
-    lessons: list[tuple[Vector, Vector, list[int], "Mixture"]] = field(default_factory=list)
-    """Of each channel inputs and hidden units of its head, parameters, and distribution."""
+    lessons: list["Lesson"] = field(default_factory=list)
+    """Of each channel."""
+    passed: dict[int, tuple[Vector, Vector]] = field(default_factory=dict)
+    """Taps and hidden units of each block that learns."""
 
 
 @dataclass(frozen=True)
@@ -588,7 +590,7 @@ class Mixture(Distribution):
             within = 0 <= parameters[2 * len(components) + k] <= 79
             scales.append((spread * 45426) >> 23 if within else 0)
         slopes = [(sum(means) * residual) >> 4 for residual in residuals]
-        return [limit(d, 2**22) for d in (*logits, *means, *scales, *slopes)]
+        return [limit(d, 2**19) for d in (*logits, *means, *scales, *slopes)]
 
 
 def limit(value: int, most: int) -> int:
@@ -599,13 +601,12 @@ def limit(value: int, most: int) -> int:
 class LearningLayer:
     """A layer that learns."""
 
-    def __init__(self, layer: Layer, places: list[int], constant: int) -> None:
+    def __init__(self, layer: Layer, places: list[int], inputs: int) -> None:
         """Begin as ``layer``, whose inputs have these ``places`` among those here."""
-        self.v = np.zeros((max(*places, constant) + 1, layer.weight.shape[1]), np.int64)
+        self.v = np.zeros((inputs + 1, layer.weight.shape[1]), np.int64)
         self.v[places] = layer.weight << 16
-        self.v[constant] = np.clip(layer.bias << 10, -(2**38), 2**38)
-        self.shift = layer.shift + 6
-        self.most = np.where(np.arange(len(self.v)) == constant, 2**38, 127 << 16)
+        self.v[-1] = np.clip(layer.bias << 10, -(2**38), 2**38)
+        self.shift = layer.shift
         self.m, self.q, self.p, self.sums = (np.zeros_like(self.v) for _ in range(4))
 
     @property
@@ -616,8 +617,19 @@ class LearningLayer:
 
     def __call__(self, a: Vector) -> Vector:
         """Return the layer's outputs for the inputs ``a``."""
-        out: Vector = (a @ self.w) >> self.shift
+        out: Vector = (np.append(a, 64) @ self.w) >> (self.shift + 6)
         return out
+
+    def back(self, inputs: Vector, gradients: Vector) -> Vector:
+        """Return the gradients of ``inputs``, which a relu gave."""
+        g = np.clip((gradients << 4) >> self.shift, -(2**19), 2**19)
+        high = (self.w[:-1] + 64) >> 7
+        found = np.clip((high @ g) >> 3, -(2**19), 2**19)
+        return np.where((inputs > 0) & (inputs < 127), found, 0)
+
+    def take_in(self, inputs: Vector, gradients: Vector) -> None:
+        """Add to the sums what a pixel tells."""
+        self.sums += np.outer(np.append(inputs, 64), gradients)
 
     def update(self, t: int, rate: int) -> None:
         """Make the ``t``-th step."""
@@ -629,62 +641,82 @@ class LearningLayer:
             if i % 8 == t % 8:
                 self.p[i, j] = 2**30 // (isqrt(q) + 1)
             step = limit((m * int(self.p[i, j])) >> 18, 2**16)
-            self.v[i, j] = limit(int(self.v[i, j]) - ((step * rate) >> 8), int(self.most[i]))
+            most = 127 << 16 if i < len(self.v) - 1 else 2**38
+            self.v[i, j] = limit(int(self.v[i, j]) - ((step * rate) >> 8), most)
         self.sums[:] = 0
 
 
+class Lesson(NamedTuple):
+    """What a head saw and gave."""
+
+    inputs: Vector
+    hidden: Vector
+    parameters: list[int]
+    mixture: Mixture
+
+
 class Learner:
-    """The heads of all channels, which learn."""
+    """All layers that learn."""
 
-    def __init__(self, network: Network, rate: int) -> None:
+    def __init__(self, network: Network, learning: int) -> None:
         """Begin as ``network``."""
-        self.rate, self.t, self.pixels = rate, 0, 0
-        width, units = network.config["width"], network.config["head"]
-        constant = width + 69
-        self.hidden, self.output = [], []
-        for c in range(3):
-            layer = network.layer(f"head.{c}")
-            layer = replace(layer, weight=layer.weight[: width + c])
-            places = [*range(width), *range(constant + 1, constant + 1 + c)]
-            self.hidden.append(LearningLayer(layer, places, constant))
-            layer = network.layer(f"parameters.{c}")
-            self.output.append(LearningLayer(layer, list(range(units)), units))
+        depth, rate = divmod(learning - 1, 3)
+        self.rate, self.t, self.pixels = (16, 32, 64)[rate], 0, 0
+        self.width = width = network.config["width"]
+        inputs = width + 69 + 2
+        places = [*range(width), inputs - 2, inputs - 1]
+        self.head = [LearningLayer(network.layer(f"head.{c}"), places, inputs) for c in range(3)]
+        self.parameters = [self.whole(network.layer(f"parameters.{c}")) for c in range(3)]
+        blocks = network.config["blocks"]
+        self.learning = range(max(0, blocks - depth), blocks)
+        self.spatial = {i: self.whole(network.layer(f"spatial.{i}")) for i in self.learning}
+        self.mix = {i: self.whole(network.layer(f"mix.{i}")) for i in self.learning}
 
-    def head(self, c: int, inputs: Vector) -> tuple[Vector, list[int]]:
-        """Return hidden units, with the constant, and the parameters of channel ``c``."""
-        hidden = np.append(relu(self.hidden[c](inputs)), 64)
-        parameters: list[int] = self.output[c](hidden).tolist()
-        return hidden, parameters
+    def whole(self, layer: Layer) -> LearningLayer:
+        """Return ``layer``, with the inputs that it has."""
+        inputs = len(layer.weight)
+        return LearningLayer(layer, list(range(inputs)), inputs)
 
-    def learn(self, pixels: list[WavefrontPixel]) -> None:
+    def learn(self, pixels: list["WavefrontPixel"]) -> None:
         """Take in a wave."""
         for pixel in pixels:
-            for c, sample in enumerate(pixel.samples):
-                self.take_in(pixel, c, sample)
+            self.take_in(pixel)
         self.pixels += len(pixels)
         if self.pixels >= 128:
-            for layers in zip(self.hidden, self.output, strict=True):
-                for layer in layers:
-                    layer.update(self.t, self.rate)
+            coded = range(len(pixels[0].samples))
+            for layers in (self.head, self.parameters):
+                for c in coded:
+                    layers[c].update(self.t, self.rate)
+            for blocks in (self.spatial, self.mix):
+                for layer in blocks.values():
+                    layer.update(self.t, self.rate // 2)
             self.t, self.pixels = self.t + 1, 0
 
-    def take_in(self, pixel: WavefrontPixel, c: int, sample: int) -> None:
-        """Add to the sums what channel ``c`` of ``pixel`` tells."""
-        inputs, hidden, parameters, mixture = pixel.lessons[c]
-        gradient = np.array(mixture.gradient(sample, parameters, pixel.residuals[:c]))
-        output = self.output[c]
-        scaled = (gradient << 8) >> (output.shift - 6)
-        back = np.clip((output.w[:-1] @ scaled) >> 14, -(2**22), 2**22)
-        inside = (hidden[:-1] > 0) & (hidden[:-1] < 127)
-        output.sums += np.outer(hidden, gradient)
-        self.hidden[c].sums += np.outer(inputs, np.where(inside, back, 0))
+    def take_in(self, pixel: "WavefrontPixel") -> None:
+        """Add to all sums what a ``pixel`` tells."""
+        of_activations = zeros(self.width)
+        for c, sample in enumerate(pixel.samples):
+            inputs, hidden, parameters, mixture = pixel.lessons[c]
+            gradient = np.array(mixture.gradient(sample, parameters, pixel.residuals[:c]))
+            self.parameters[c].take_in(hidden, gradient)
+            of_hidden = self.parameters[c].back(hidden, gradient)
+            self.head[c].take_in(inputs, of_hidden)
+            of_activations += self.head[c].back(inputs, of_hidden)[: self.width]
+        of_stream = of_activations >> 4
+        for i in reversed(self.learning):
+            taps, hidden = pixel.passed[i]
+            self.mix[i].take_in(hidden, of_stream)
+            of_hidden = self.mix[i].back(hidden, of_stream)
+            self.spatial[i].take_in(taps, of_hidden)
+            of_own = self.spatial[i].back(taps, of_hidden)[-self.width :]
+            of_stream = of_stream + (of_own >> 4)
 
 
 class WavefrontPixelCNN(Architecture):
     """The architecture ``wavefront-pixelcnn-1``."""
 
     slope = 2
-    heads: Learner | None = None
+    learner_in_hand: Learner | None = None
 
     def __init__(self, network: Network, header: Header, width: int) -> None:
         """Begin an image with no pixel known."""
@@ -733,25 +765,36 @@ class WavefrontPixelCNN(Architecture):
         centre = self.centre(x, y)
         features = self.features(x, y, centre)
         stream = self.layer("input")(features)
+        learner, passed = self.learner_in_hand, {}
         for i, kept in enumerate(self.kept):
             kept[x, y] = relu(stream >> 4)
-            taps = [
-                kept[place] if 0 <= place[0] < self.width and place[1] >= 0 else zeros(len(stream))
-                for place in [(x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y)]
-            ]
-            spatial = relu(self.layer(f"spatial.{i}")(np.concatenate(taps)))
-            stream = stream + self.layer(f"mix.{i}")(spatial)
+            places = [(x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y)]
+            taps = np.concatenate(
+                [
+                    kept[place]
+                    if 0 <= place[0] < self.width and place[1] >= 0
+                    else zeros(len(stream))
+                    for place in places
+                ]
+            )
+            if learner is not None and i in learner.learning:
+                spatial = relu(learner.spatial[i](taps))
+                stream = stream + learner.mix[i](spatial)
+                passed[i] = taps, spatial
+            else:
+                spatial = relu(self.layer(f"spatial.{i}")(taps))
+                stream = stream + self.layer(f"mix.{i}")(spatial)
         seen = np.concatenate([relu(stream >> 4), zeros(2)])
-        return WavefrontPixel(x, y, centre, features, seen)
+        return WavefrontPixel(x, y, centre, features, seen, passed=passed)
 
     @staticmethod
     def learner(network: Network, header: Header) -> Learner | None:
-        """Return heads that learn, begun anew."""
-        return Learner(network, 8 * header.learning) if header.learning else None
+        """Return layers that learn, begun anew."""
+        return Learner(network, header.learning) if header.learning else None
 
     def learn_by(self, learner: Learner | None) -> None:
-        """Share the heads of a ``learner`` with others."""
-        self.heads = learner
+        """Share the layers of a ``learner`` with others."""
+        self.learner_in_hand = learner
 
     def parameters(self, pixel: WavefrontPixel, c: int) -> list[int]:
         """Return the parameters of the mixture of channel ``c``."""
@@ -762,13 +805,13 @@ class WavefrontPixelCNN(Architecture):
     def distribution(self, pixel: WavefrontPixel, c: int) -> Mixture:
         """Return the distribution of channel ``c`` of ``pixel``."""
         k = self.config["components"]
-        if self.heads is None:
+        if self.learner_in_hand is None:
             parameters = self.parameters(pixel, c)
         else:
-            seen = pixel.seen[: self.config["width"]]
-            residuals = [self.companding[255 + residual] for residual in pixel.residuals[:c]]
-            inputs = np.concatenate([seen, pixel.features, [64, *residuals]])
-            hidden, parameters = self.heads.head(c, inputs)
+            width = self.config["width"]
+            inputs = np.concatenate([pixel.seen[:width], pixel.features, pixel.seen[width:]])
+            hidden = relu(self.learner_in_hand.head[c](inputs))
+            parameters = self.learner_in_hand.parameters[c](hidden).tolist()
         logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k : 3 * k]
         slopes = parameters[3 * k :]
         shift = sum(slope * r for slope, r in zip(slopes, pixel.residuals, strict=True)) >> 4
@@ -779,8 +822,8 @@ class WavefrontPixelCNN(Architecture):
             sigmoid=self.sigmoid,
             inverse_scale=self.inverse_scale,
         )
-        if self.heads is not None:
-            pixel.lessons.append((inputs, hidden, parameters, found))
+        if self.learner_in_hand is not None:
+            pixel.lessons.append(Lesson(inputs, hidden, parameters, found))
         return found
 
     def decoded(self, pixel: WavefrontPixel, c: int) -> None:

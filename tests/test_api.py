@@ -26,6 +26,7 @@ from coding import Samples, encode, random_network, randomised
 from pictures import noise, scene
 from pixelcodec import evaluation, plan, stream
 from pixelcodec.container import Header, Readable, Reader, Writer
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
@@ -84,7 +85,7 @@ def paths(folder: Path, model: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def data(model: str) -> bytes:
     """RGB, as a file of three strips."""
-    return pixelcodec.encode(RGB, model=model, strip_rows=10)
+    return pixelcodec.encode(RGB, model=model, strip_rows=10, effort=STATIC)
 
 
 # Round trip --------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def print_nothing(*_: int) -> None:
 def test_a_file_is_as_long_as_the_bits_of_the_model(model: str, image: Samples) -> None:
     large = np.tile(image, (4, 3, 1)[: image.ndim])
     bits = evaluation.model_bits(large, Engine(NETWORK, "int64"))
-    size = len(pixelcodec.encode(large, model=model))
+    size = len(pixelcodec.encode(large, model=model, effort=STATIC))
     assert bits / 8 <= size <= bits / 8 * 1.001 + 64
 
 
@@ -170,7 +171,7 @@ def test_a_file_is_as_long_as_the_bits_of_the_model(model: str, image: Samples) 
 def test_evaluation_tells_both(model: str, image: Samples) -> None:
     found = evaluation.evaluate(image, model, Engine(NETWORK, "int64"))
     assert found.samples == image.size
-    assert found.file_bytes == len(pixelcodec.encode(image, model=model))
+    assert found.file_bytes == len(pixelcodec.encode(image, model=model, effort=STATIC))
     assert found.model_bpsp < found.file_bpsp < found.model_bpsp + 8 * 70 / image.size
 
 

@@ -229,17 +229,17 @@ def test_the_map_of_a_pxc_file_is_by_the_model_and_in_the_pieces_that_it_has(
 ) -> None:
     data = pixelcodec.encode(IMAGE, model="photo-s", **cut)
     Path("photo.pxc").write_bytes(data)
-    rate = container.Reader(io.BytesIO(data)).header.rate
-    bits = bit_map(IMAGE, engine, rate=rate, **cut).sum(2)
+    learning = container.Reader(io.BytesIO(data)).header.learning
+    bits = bit_map(IMAGE, engine, learning=learning, **cut).sum(2)
     np.testing.assert_array_equal(drawn("photo.pxc"), scale_of([bits]).colours(bits))
 
 
-def test_the_map_of_a_pxc_file_adds_up_to_its_strips(folder: Path) -> None:
+@pytest.mark.parametrize("how", [3, 5], ids=["fitted", "learning"])
+def test_the_map_of_a_pxc_file_adds_up_to_its_strips(folder: Path, how: int) -> None:
     image = scene(256, 256, 3)  # large enough for the model to be fitted to it
-    data = pixelcodec.encode(image, model="photo-s", strip_rows=64, restart=True, effort=6)
+    data = pixelcodec.encode(image, model="photo-s", strip_rows=64, restart=True, effort=how)
     start = container.Reader(io.BytesIO(data)).start
-    assert start.changes
-    assert start.header.learning
+    assert start.changes or start.header.learning
     Path("photo.pxc").write_bytes(data)
 
     said = run("map", "photo.pxc").stderr

@@ -87,10 +87,10 @@ def test_what_does_not_pay_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("image", "how"),
     [
-        (scene(SIDE, SIDE - 1), {"model": MODEL, "effort": 9}),
+        (scene(SIDE, SIDE - 1), {"model": MODEL, "effort": FITTED}),
         (scene(SIDE, SIDE), {"model": MODEL, "effort": STATIC}),
-        (scene(SIDE, SIDE), {"model": "standard", "effort": 9}),
-        (scene(SIDE, SIDE) > 99, {"model": "mnist-row-lstm", "effort": 9}),
+        (scene(SIDE, SIDE), {"model": "standard", "effort": FITTED}),
+        (scene(SIDE, SIDE) > 99, {"model": "mnist-row-lstm", "effort": FITTED}),
     ],
     ids=["too small", "no effort", "no model", "a model that does not learn"],
 )
@@ -119,9 +119,12 @@ def test_an_effort_that_there_is_not_is_refused(effort: int) -> None:
         pixelcodec.encode(scene(8, 8), effort=effort)
 
 
-def test_more_effort_is_a_longer_budget() -> None:
-    steps = [effort.budget.steps if effort.budget else 0 for effort in EFFORTS.values()]
-    assert steps == sorted(steps)
+def test_more_effort_is_more_to_do() -> None:
+    spent = [
+        (effort.learning, effort.budget.steps if effort.budget else 0)
+        for effort in EFFORTS.values()
+    ]
+    assert spent == sorted(spent)
     assert list(EFFORTS) == list(range(1, 10))
     assert EFFORTS[STATIC].learning == 0
     assert EFFORTS[DEFAULT_EFFORT].learning > 0

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 import pixelcodec
 from coding import Samples, decode, encode, random_network
 from pictures import noise, scene
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.errors import FormatError, ModelError
+from pixelcodec.exact import Arithmetic
 from pixelcodec.models import likelihood, mixture, mixture_gradient, zoo
-from pixelcodec.models.learning import LearningLayer
+from pixelcodec.models.learning import LONGEST, LearningLayer
 from pixelcodec.models.network import IntegerLayer
 from pixelcodec.models.wavefront_pixelcnn import Config
 from places import PLACES
@@ -64,23 +66,23 @@ def gradients_of(
     return integers[0] / 2**20, (leaf.grad[0, 2] * unit).numpy() * np.log(2)
 
 
-@settings(max_examples=200, deadline=None)
-@given(data=st.data())
-def test_gradients_are_those_of_the_information(data: st.DataObject) -> None:
-    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    centre = data.draw(st.integers(40, 215))
-    logits = rng.integers(-60, 60, COMPONENTS)
-    means = rng.integers(-80, 80, COMPONENTS)
-    scales = rng.integers(20, 48, COMPONENTS)  # of half a level to 5 levels
-    slopes = rng.integers(-100, 100, 2)
-    parameters = np.concatenate([logits, means, scales, slopes]).astype(np.int32)
-    residuals = tuple(rng.integers(-12, 13, 2).tolist())
-    sample = centre + int(rng.integers(-6, 7))
-    integers, floats = gradients_of(parameters, centre, sample, residuals)
-    # The masses of wide components have few bits: what they do not say, gradients cannot.
-    for kind in (slice(4), slice(4, 8), slice(8, 12), slice(12, 14)):
-        error = np.linalg.norm(integers[kind] - floats[kind])
-        assert error < 0.1 * np.linalg.norm(floats[kind]) + 0.005
+KINDS = {"logits": slice(4), "means": slice(4, 8), "scales": slice(8, 12), "slopes": slice(12, 14)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_are_those_of_the_information(kind: str) -> None:
+    """But for what the table of the logistic rounds: 1% of all, on the whole."""
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(300):
+        logits, means = rng.integers(-60, 60, COMPONENTS), rng.integers(-80, 80, COMPONENTS)
+        scales = rng.integers(20, 60, COMPONENTS)  # of half a level to 16 levels
+        parameters = np.concatenate([logits, means, scales, rng.integers(-100, 100, 2)])
+        centre, residuals = int(rng.integers(0, 256)), tuple(rng.integers(-12, 13, 2).tolist())
+        sample = int(np.clip(centre + rng.integers(-9, 10), 0, 255))
+        found.append(gradients_of(parameters.astype(np.int32), centre, sample, residuals))
+    integers, floats = np.array(found)[:, :, KINDS[kind]].swapaxes(0, 1)
+    assert np.linalg.norm(integers - floats) < 0.03 * np.linalg.norm(floats)
 
 
 def test_parameters_at_their_limits_have_no_gradient() -> None:
@@ -94,56 +96,112 @@ def test_parameters_at_their_limits_have_no_gradient() -> None:
 
 # Layers ------------------------------------------------------------------------------------------
 
+HOST = Arithmetic(torch.device("cpu"))
+MOST = mixture_gradient.MOST
 
-def layer_of(inputs: int, outputs: int, bias: int = 0) -> LearningLayer:
-    """A layer of zeros, whose last input is the constant."""
-    zeros = torch.zeros(inputs, outputs, dtype=torch.int8)
+
+def layer_of(weights: npt.NDArray[np.int8], bias: int = 0, shift: int = 6) -> LearningLayer:
+    inputs, outputs = weights.shape
     biases = torch.full((outputs,), bias, dtype=torch.int32)
-    layer = IntegerLayer(zeros, biases, torch.full((outputs,), 4, dtype=torch.uint8))
-    return LearningLayer(layer, np.arange(inputs), inputs)
+    shifts = torch.full((outputs,), shift, dtype=torch.uint8)
+    layer = IntegerLayer(torch.from_numpy(weights), biases, shifts)
+    return LearningLayer(layer, HOST, np.arange(inputs), inputs)
+
+
+def int8(low: int, high: int, *shape: int, seed: int = 0) -> npt.NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(low, high + 1, shape).astype(np.int8)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 3, 200])
+def test_a_layer_begins_as_the_networks(pixels: int) -> None:
+    weights, activations = int8(-127, 127, 70, 9), int8(0, 127, pixels, 70, seed=1)
+    layer = layer_of(weights, bias=1234)
+    expected = (activations.astype(np.int64) @ weights + 1234) >> 6
+    np.testing.assert_array_equal(layer(torch.from_numpy(activations)), expected)
+    limited = layer.relu(torch.from_numpy(activations)).numpy()
+    np.testing.assert_array_equal(limited, expected.clip(0, 127))
 
 
 def test_products_are_exact_where_sums_are_largest() -> None:
-    layer = layer_of(1024, 2)
-    layer.seen[:-1, 0], layer.seen[:-1, 1] = 127 * 64, -127 * 64
-    layer.seen[-1] = 2**28
-    activations = torch.full((3, 1025), 127.0, dtype=torch.float64)
-    activations[:, -1] = 64
-    most = 1024 * 127 * 127 * 64
-    expected = [64 * 2**28 + most, 64 * 2**28 - most]
-    assert layer.products(activations).tolist() == [expected] * 3
+    weights = np.full((1024, 2), 127, np.int8) * np.array([1, -1], np.int8)
+    layer = layer_of(weights, bias=2**28, shift=0)
+    activations = torch.full((3, 1024), 127, dtype=torch.int8)
+    most = 1024 * 127 * 127
+    assert layer(activations).tolist() == [[2**28 + most, 2**28 - most]] * 3
 
 
-def test_sums_of_gradients_are_exact() -> None:
-    layer = layer_of(1, 2)
-    activations = torch.tensor([[127.0, 64.0]], dtype=torch.float64).expand(5000, 2)
-    gradients = torch.tensor([[2.0**22, 1 - 2.0**22]], dtype=torch.float64).expand(5000, 2)
-    layer.take_in(activations, gradients)
-    expected = [[5000 * 127 * 2**22, 5000 * 127 * (1 - 2**22)]]
-    assert layer._sums[:1].tolist() == expected
+def step(layer: LearningLayer, gradient: int, turn: int, rate: int) -> None:
+    """What one input of 100 and a ``gradient`` of one output make."""
+    layer.take_in(torch.full((1, 1), 100, dtype=torch.int8), np.full((1, 1), gradient, np.int32))
+    layer.update(turn, rate)
+
+
+def outputs(layer: LearningLayer) -> int:
+    """What is given for an input of 64, without bias: the weight in 1/64."""
+    inputs = torch.tensor([[64], [0]], dtype=torch.int8)
+    weighed, bias = layer(inputs)[:, 0].tolist()
+    return int(weighed - bias)
 
 
 def test_a_weight_goes_against_its_gradient_no_faster_than_its_rate() -> None:
-    layer = layer_of(1, 1)
-    activations = torch.tensor([[100.0, 64.0]], dtype=torch.float64)
-    seen = [0.0]
+    layer = layer_of(np.zeros((1, 1), np.int8), shift=0)
+    found = [0]
     for turn in range(24):
-        layer.take_in(activations, torch.full((1, 1), 2.0**20, dtype=torch.float64))
-        layer.update(turn, rate=64)
-        seen.append(float(layer.seen[0, 0]))
-    steps = -np.diff(seen)
+        step(layer, 2**17, turn, rate=64)
+        found.append(outputs(layer))
+    steps = -np.diff(found)
     assert steps.min() >= 0
     assert steps.max() == 16  # a quarter of a step of the int8 weights
-    assert seen[-1] <= -16 * 20
+    assert found[-1] <= -16 * 14
 
 
 def test_weights_stay_within_8_bits() -> None:
-    layer = layer_of(1, 1)
-    activations = torch.tensor([[100.0, 64.0]], dtype=torch.float64)
-    for turn in range(1000):
-        layer.take_in(activations, torch.full((1, 1), -(2.0**20), dtype=torch.float64))
-        layer.update(turn, rate=255)
-    assert float(layer.seen[0, 0]) == 127 * 64
+    layer = layer_of(np.full((1, 1), 100, np.int8), shift=0)
+    for turn in range(200):
+        step(layer, -(2**17), turn, rate=255)
+    assert outputs(layer) == 127 * 64
+
+
+@settings(max_examples=50, deadline=None)
+@given(pixels=st.integers(1, 60), seed=st.integers(0, 2**32 - 1))
+def test_gradients_add_up_over_pixels(pixels: int, seed: int) -> None:
+    """A wave at once, or in parts: the same sums, so the same step."""
+    rng = np.random.default_rng(seed)
+    weights, activations = int8(-127, 127, 5, 3, seed=seed), int8(-127, 127, pixels, 5, seed=seed)
+    gradients = rng.integers(-MOST, MOST + 1, (pixels, 3)).astype(np.int32)
+    whole, parts = layer_of(weights), layer_of(weights)
+    whole.take_in(torch.from_numpy(activations), gradients)
+    for one in range(pixels):
+        parts.take_in(torch.from_numpy(activations[one : one + 1]), gradients[one : one + 1])
+    for layer in (whole, parts):
+        layer.update(0, rate=200)
+        layer.update(1, rate=200)
+    probes = torch.from_numpy(np.eye(5, dtype=np.int8) * np.int8(64))
+    np.testing.assert_array_equal(whole(probes), parts(probes))
+
+
+def test_long_waves_are_taken_in_in_pieces() -> None:
+    pixels = LONGEST + 3
+    activations, gradients = int8(-127, 127, pixels, 2), np.full((pixels, 1), MOST, np.int32)
+    whole, parts = (layer_of(np.zeros((2, 1), np.int8)) for _ in range(2))
+    whole.take_in(torch.from_numpy(activations), gradients)
+    for half in (slice(500), slice(500, None)):
+        parts.take_in(torch.from_numpy(activations[half]), gradients[half])
+    for layer in (whole, parts):
+        layer.update(0, rate=200)
+    probes = torch.from_numpy(np.eye(2, dtype=np.int8) * np.int8(64))
+    np.testing.assert_array_equal(whole(probes), parts(probes))
+
+
+def test_gradients_go_back_by_the_weights_and_stop_at_limits() -> None:
+    weights = np.array([[32, 0], [0, -64], [127, 127], [127, 127]], np.int8)
+    layer = layer_of(weights, shift=7)
+    inputs = torch.tensor([[1, 126, 0, 127]], dtype=torch.int8)
+    back = layer.pass_back(np.array([[8000, 16000]], np.int32), inputs)
+    assert back.tolist() == [[8000 * 32 >> 7, -16000 * 64 >> 7, 0, 0]]
+    assert layer.pass_back(np.array([[8000, 16000]], np.int32), inputs[:, 1:2], 1).tolist() == [
+        [-8000]
+    ]
 
 
 # Files -------------------------------------------------------------------------------------------
@@ -160,19 +218,20 @@ def stripes(height: int, width: int) -> Samples:
 IMAGE = stripes(48, 64)
 
 
+@pytest.mark.parametrize("learning", [2, 5, 8], ids=["heads", "a block", "two blocks"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_learning_saves_bits(channels: int) -> None:
+def test_learning_saves_bits(channels: int, learning: int) -> None:
     image = IMAGE if channels == 3 else np.ascontiguousarray(IMAGE[..., 0])
     still = encode(image, NETWORK, engine(), 48)
-    learning = encode(image, NETWORK, engine(), 48, learning=10)
-    np.testing.assert_array_equal(decode(learning, engine()), image)
-    assert len(learning) < 0.8 * len(still)
+    learnt = encode(image, NETWORK, engine(), 48, learning=learning)
+    np.testing.assert_array_equal(decode(learnt, engine()), image)
+    assert len(learnt) < 0.8 * len(still)
 
 
 @EACH_PLACE
 def test_every_place_learns_the_same(backend: str, device: str) -> None:
-    written = encode(IMAGE, NETWORK, engine(backend, device), 48, learning=10)
-    assert written == encode(IMAGE, NETWORK, engine(), 48, learning=10)
+    written = encode(IMAGE, NETWORK, engine(backend, device), 48, learning=5)
+    assert written == encode(IMAGE, NETWORK, engine(), 48, learning=5)
     np.testing.assert_array_equal(decode(written, engine(backend, device)), IMAGE)
 
 
@@ -190,14 +249,14 @@ def test_any_image_comes_back(data: st.DataObject) -> None:
 
 
 def test_what_was_learnt_goes_on_from_strip_to_strip() -> None:
-    joined = encode(IMAGE, NETWORK, engine(), 8, learning=10)
-    apart = encode(IMAGE, NETWORK, engine(), 8, restart=True, learning=10)
+    joined = encode(IMAGE, NETWORK, engine(), 8, learning=5)
+    apart = encode(IMAGE, NETWORK, engine(), 8, restart=True, learning=5)
     assert len(joined) < 0.9 * len(apart)
 
 
 def test_images_side_by_side_learn_apart() -> None:
-    alone = encode(IMAGE, NETWORK, engine(), 24, learning=10)
-    first, second = (StripEncoder(engine(), 64, 3, rate=80) for _ in range(2))
+    alone = encode(IMAGE, NETWORK, engine(), 24, learning=5)
+    first, second = (StripEncoder(engine(), 64, 3, learning=5) for _ in range(2))
     parts = []
     for top in (0, 24):
         parts += first.encode(IMAGE[top : top + 24], lambda count: None)
@@ -207,9 +266,12 @@ def test_images_side_by_side_learn_apart() -> None:
 
 def test_efforts_learn_and_say_so() -> None:
     image = scene(40, 60, 3)
-    still, learning = (pixelcodec.encode(image, effort=effort) for effort in (1, 3))
-    np.testing.assert_array_equal(pixelcodec.decode(learning), image)
-    assert len(learning) < len(still)
+    still, *learnt = (
+        pixelcodec.encode(image, model="photo-s", effort=effort) for effort in (STATIC, 5, 9)
+    )
+    for data in learnt:
+        np.testing.assert_array_equal(pixelcodec.decode(data), image)
+        assert len(data) < len(still)
 
 
 def test_networks_of_the_paper_do_not_learn() -> None:
@@ -217,7 +279,7 @@ def test_networks_of_the_paper_do_not_learn() -> None:
     with pytest.raises(
         ModelError, match=r"^networks of the architecture 'diagonal-bilstm-1' do not"
     ):
-        StripEncoder(Engine(network), 28, 1, rate=8)
+        StripEncoder(Engine(network), 28, 1, learning=1)
 
 
 def test_a_file_whose_model_cannot_learn_is_refused() -> None:
