@@ -26,11 +26,12 @@ from coding import Samples, encode, random_network, randomised
 from pictures import noise, scene
 from pixelcodec import evaluation, plan, stream
 from pixelcodec.container import Header, Readable, Reader, Writer
-from pixelcodec.effort import STATIC
+from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
 from pixelcodec.models import zoo
+from pixelcodec.models.architectures import can_learn
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
@@ -85,7 +86,7 @@ def paths(folder: Path, model: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def data(model: str) -> bytes:
     """RGB, as a file of three strips."""
-    return pixelcodec.encode(RGB, model=model, strip_rows=10, effort=STATIC)
+    return pixelcodec.encode(RGB, model=model, strip_rows=10)
 
 
 # Round trip --------------------------------------------------------------------------------------
@@ -570,7 +571,8 @@ def crafted(
     """
     stream = io.BytesIO()
     like_data = {"width": 31, "height": 23, "channels": 3, "bit_depth": 8, "strip_rows": 10}
-    header = Header(**{**like_data, **fields}, model_id=network.model_id)
+    learning = EFFORTS[DEFAULT_EFFORT].learning if can_learn(network) else 0
+    header = Header(**{**like_data, **fields}, model_id=network.model_id, learning=learning)
     writer = Writer(stream, header)
     for payload in payloads:
         writer.strip(payload)
