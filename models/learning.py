@@ -54,7 +54,7 @@ _SUM_SHIFT = 6
 _SUM_MOST = 2**26 - 1
 _STEP_ONE = 2**16
 _TURNS = 8
-"""The pace of a row is renewed in one of so many updates."""
+"""The pace of an input's weights is renewed in one of so many updates."""
 
 
 class Learning(NamedTuple):
@@ -94,24 +94,17 @@ class LearningLayer:
         outputs = layer.weight.shape[1]
         self._arithmetic = arithmetic
         self._shifts = layer.shift.numpy().astype(np.int64)
-        weights = np.zeros((inputs + 1, outputs), np.int64)  # the last are biases
-        weights[rows] = layer.weight.numpy().astype(np.int64) << _FRACTION_BITS
+        weights = np.zeros((outputs, inputs + 1), np.int64)  # the last column are biases
+        weights[:, rows] = layer.weight.t().numpy().astype(np.int64) << _FRACTION_BITS
         biases = layer.bias.numpy().astype(np.int64) << _BIAS_BITS
-        weights[-1] = biases.clip(-_BIAS_MOST, _BIAS_MOST)
+        weights[:, -1] = biases.clip(-_BIAS_MOST, _BIAS_MOST)
         self._weights = weights
         self._sums, self._means, self._squares, self._paces = np.zeros(
             (4, *weights.shape), np.int64
         )
-        # Digits of weights as products take them: [inputs, 2 * outputs] and, the high ones alone,
-        # [outputs, inputs], both with their columns in one piece.
         self._digits = torch.empty((2 * outputs, inputs), dtype=torch.int8)
-        self._high = torch.empty((inputs, outputs), dtype=torch.int8)
         self._biases = np.empty(outputs, np.int64)
-        self._look()
-
-    def _look(self) -> None:
-        digits, high = self._digits.numpy(), self._high.numpy()
-        _see(self._weights, digits, high, self._biases)
+        _see(self._weights, self._digits.numpy(), self._biases)
 
     def __call__(self, activations: Tensor) -> npt.NDArray[np.int32]:
         """Int8 [n, inputs] -> int32 [n, outputs]."""
@@ -141,8 +134,8 @@ class LearningLayer:
         n, outputs = gradients.shape
         digits = torch.empty((_DIGITS * n, outputs), dtype=torch.int8)
         _scale(gradients, self._shifts, digits.numpy())
-        high = self._high[first : first + inputs.shape[1]]
-        products = self._arithmetic.products(digits, high.t())
+        high = self._digits[:outputs, first : first + inputs.shape[1]].contiguous()
+        products = self._arithmetic.products(digits, high)
         out = np.empty(inputs.shape, np.int32)
         _join_back(products.numpy(), inputs.numpy(), out)
         return out
@@ -151,17 +144,16 @@ class LearningLayer:
         """Add up what a wave tells.
 
         Args:
-            activations: int8 [n, inputs].
+            activations: int8 [n, inputs], contiguous.
             gradients: int32 [n, outputs], within -:data:`MOST` .. :data:`MOST`.
         """
         for start in range(0, len(activations), LONGEST):
             part = slice(start, start + LONGEST)
-            digits = torch.empty(
-                (_DIGITS * gradients.shape[1], len(activations[part])), dtype=torch.int8
-            )
-            _split(gradients[part], digits.numpy())
-            products = self._arithmetic.products(activations[part].t().contiguous(), digits.t())
-            _add(products.numpy(), gradients[part], self._sums)
+            own = gradients[part]
+            digits = torch.empty((_DIGITS * own.shape[1], len(own)), dtype=torch.int8)
+            _split(own, digits.numpy())
+            products = self._arithmetic.products(digits, activations[part])
+            _add(products.numpy(), own, self._sums)
 
     def update(self, turn: int, rate: int) -> None:
         """Make a step by what was added up since the last one; ``turn`` is their number."""
@@ -174,26 +166,24 @@ class LearningLayer:
             turn % _TURNS,
             rate,
         )
-        self._look()
+        _see(self._weights, self._digits.numpy(), self._biases)
 
 
 LONGEST = 1024
-"""Pixels of a product of activations and gradients: as many as inputs of a layer, at most."""
+"""Pixels of a product of gradients and activations: as many as inputs of a layer, at most."""
 
 
 @compiled
-def _see(weights: Integers, digits: Integers, high: Integers, biases: Integers) -> None:
-    inputs, outputs = high.shape
+def _see(weights: Integers, digits: Integers, biases: Integers) -> None:
+    outputs, inputs = len(biases), digits.shape[1]
     half = 1 << (_UNSEEN_BITS - 1)
-    for i in range(inputs):
-        for j in range(outputs):
-            seen = (weights[i, j] + half) >> _UNSEEN_BITS
-            upper = (seen + _HALF) >> _BASE_BITS
-            high[i, j] = upper
-            digits[j, i] = upper
-            digits[outputs + j, i] = seen - (upper << _BASE_BITS)
     for j in range(outputs):
-        biases[j] = ((weights[inputs, j] + half) >> _UNSEEN_BITS) * CONSTANT
+        for i in range(inputs):
+            seen = (weights[j, i] + half) >> _UNSEEN_BITS
+            high = (seen + _HALF) >> _BASE_BITS
+            digits[j, i] = high
+            digits[outputs + j, i] = seen - (high << _BASE_BITS)
+        biases[j] = ((weights[j, inputs] + half) >> _UNSEEN_BITS) * CONSTANT
 
 
 @compiled
@@ -201,8 +191,8 @@ def _join(products: Integers, biases: Integers, shifts: Integers, out: Integers)
     outputs = len(shifts)
     for n in range(len(out)):
         for j in range(outputs):
-            upper, lower = np.int64(products[n, j]), np.int64(products[n, outputs + j])
-            value = (upper << _BASE_BITS) + lower + biases[j]
+            high, low = np.int64(products[n, j]), np.int64(products[n, outputs + j])
+            value = (high << _BASE_BITS) + low + biases[j]
             out[n, j] = value >> (shifts[j] + SEEN_BITS)
 
 
@@ -211,22 +201,27 @@ def _join_relu(products: Integers, biases: Integers, shifts: Integers, out: Inte
     outputs = len(shifts)
     for n in range(len(out)):
         for j in range(outputs):
-            upper, lower = np.int64(products[n, j]), np.int64(products[n, outputs + j])
-            value = (upper << _BASE_BITS) + lower + biases[j]
+            high, low = np.int64(products[n, j]), np.int64(products[n, outputs + j])
+            value = (high << _BASE_BITS) + low + biases[j]
             out[n, j] = min(max(value >> (shifts[j] + SEEN_BITS), 0), 127)
 
 
 @compiled
 def _scale(gradients: Integers, shifts: Integers, digits: Integers) -> None:
-    """Gradients of outputs to those of sums, in digits [3 n, outputs]."""
+    """Gradients of outputs to those of sums, in digits [3 n, outputs], the low ones first."""
     count = len(gradients)
     for n in range(count):
         for j in range(len(shifts)):
-            left = limited((np.int64(gradients[n, j]) << _BACK_BITS) >> shifts[j], MOST)
-            for digit in range(_DIGITS):
-                rest = (left + _HALF) >> _BASE_BITS
-                digits[digit * count + n, j] = left - (rest << _BASE_BITS)
-                left = rest
+            scaled = limited((np.int64(gradients[n, j]) << _BACK_BITS) >> shifts[j], MOST)
+            low, middle, high = _digits_of(scaled)
+            digits[n, j], digits[count + n, j], digits[2 * count + n, j] = low, middle, high
+
+
+@compiled
+def _digits_of(value: Any) -> Any:
+    rest = (value + _HALF) >> _BASE_BITS
+    high = (rest + _HALF) >> _BASE_BITS
+    return value - (rest << _BASE_BITS), rest - (high << _BASE_BITS), high
 
 
 @compiled
@@ -243,28 +238,25 @@ def _join_back(products: Integers, inputs: Integers, out: Integers) -> None:
 
 @compiled
 def _split(gradients: Integers, digits: Integers) -> None:
-    """Gradients to digits, [3 outputs, n]."""
+    """Gradients to digits, [3 outputs, n], the low ones first."""
     outputs = gradients.shape[1]
-    for n in range(len(gradients)):
-        for j in range(outputs):
-            left = np.int64(gradients[n, j])
-            for digit in range(_DIGITS):
-                rest = (left + _HALF) >> _BASE_BITS
-                digits[digit * outputs + j, n] = left - (rest << _BASE_BITS)
-                left = rest
+    for j in range(outputs):
+        for n in range(len(gradients)):
+            low, middle, high = _digits_of(gradients[n, j])
+            digits[j, n], digits[outputs + j, n], digits[2 * outputs + j, n] = low, middle, high
 
 
 @compiled
 def _add(products: Integers, gradients: Integers, sums: Integers) -> None:
-    inputs, outputs = len(products), gradients.shape[1]
-    for i in range(inputs):
-        for j in range(outputs):
-            value = np.int64(products[i, 2 * outputs + j])
-            value = (value << _BASE_BITS) + products[i, outputs + j]
-            sums[i, j] += (value << _BASE_BITS) + products[i, j]
+    inputs, outputs = products.shape[1], gradients.shape[1]
+    for j in range(outputs):
+        for i in range(inputs):
+            value = np.int64(products[2 * outputs + j, i])
+            value = (value << _BASE_BITS) + products[outputs + j, i]
+            sums[j, i] += (value << _BASE_BITS) + products[j, i]
     for n in range(len(gradients)):
         for j in range(outputs):
-            sums[inputs, j] += CONSTANT * np.int64(gradients[n, j])
+            sums[j, inputs] += CONSTANT * np.int64(gradients[n, j])
 
 
 @compiled
@@ -277,22 +269,21 @@ def _update(
     turn: int,
     rate: int,
 ) -> None:
-    inputs = len(weights) - 1
-    for i in range(inputs + 1):
-        for j in range(weights.shape[1]):
-            gradient = limited(sums[i, j] >> _SUM_SHIFT, _SUM_MOST)
-            sums[i, j] = 0
-            means[i, j] += (16 * gradient - means[i, j]) >> 2
-            squares[i, j] += (gradient * gradient - squares[i, j]) >> 7
-        if i % _TURNS == turn:
-            for j in range(weights.shape[1]):
-                # Exact: the root of a whole number below 2**52 is never rounded up to another.
-                root = np.int64(math.sqrt(np.float64(squares[i, j])))
-                paces[i, j] = np.int64(np.float64(2**30) / np.float64(root + 1))
-        most = _WEIGHT_MOST if i < inputs else _BIAS_MOST
-        for j in range(weights.shape[1]):
-            step = limited((means[i, j] * paces[i, j]) >> 18, _STEP_ONE)
-            weights[i, j] = limited(weights[i, j] - ((step * rate) >> 8), most)
+    inputs = weights.shape[1] - 1
+    for j in range(len(weights)):
+        for i in range(inputs + 1):
+            gradient = limited(sums[j, i] >> _SUM_SHIFT, _SUM_MOST)
+            sums[j, i] = 0
+            means[j, i] += (16 * gradient - means[j, i]) >> 2
+            squares[j, i] += (gradient * gradient - squares[j, i]) >> 7
+        for i in range(turn, inputs + 1, _TURNS):
+            # Exact: the root of a whole number below 2**52 is never rounded up to another.
+            root = np.int64(math.sqrt(np.float64(squares[j, i])))
+            paces[j, i] = np.int64(np.float64(2**30) / np.float64(root + 1))
+        for i in range(inputs + 1):
+            step = limited((means[j, i] * paces[j, i]) >> 18, _STEP_ONE)
+            most = _WEIGHT_MOST if i < inputs else _BIAS_MOST
+            weights[j, i] = limited(weights[j, i] - ((step * rate) >> 8), most)
 
 
 class LearningPair:

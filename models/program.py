@@ -127,8 +127,8 @@ class Arithmetic(Protocol):
         """That of the CPU."""
         ...
 
-    def products(self, activations: Tensor, weights: Tensor) -> Tensor:
-        """Int8 [n, k] times int8 [k, m], k at most 1024: int32 [n, m]."""
+    def products(self, first: Tensor, second: Tensor) -> Tensor:
+        """Int8 [n, k], contiguous, times int8 [k, m], k at most 1024: int32 [n, m]."""
 
     def linear(self, layer: IntegerLayer) -> Linear:
         """Make ``layer`` ready to run."""

@@ -69,6 +69,10 @@ class Backend(ABC):
     def prepare(self, weight: Tensor) -> Tensor:
         """Bring ``weight`` (int8, [inputs, outputs]) into the form that :meth:`matmul` takes."""
 
+    def multiply(self, first: Tensor, second: Tensor) -> Tensor:
+        """Multiply int8 matrices on the host, the first contiguous, the second in any layout."""
+        return self.matmul(first, self.prepare(second))
+
     @abstractmethod
     def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:
         """Multiply ``activations`` (int8, [rows, inputs], contiguous): int32 [rows, outputs]."""
@@ -89,11 +93,14 @@ class Int8Backend(Backend):
         # Column-major weights are what the kernels of CPU and CUDA read fastest.
         return weight.t().contiguous().t()
 
+    def multiply(self, first: Tensor, second: Tensor) -> Tensor:  # noqa: D102
+        if first.shape[1] == 1:  # a column: torch takes its layout for another
+            return first.to(torch.int32) * second.to(torch.int32)
+        return torch._int_mm(first, second)
+
     def matmul(self, activations: Tensor, prepared: Tensor) -> Tensor:  # noqa: D102
         if not activations.is_cuda:
-            if activations.shape[1] == 1:  # a column: torch takes its layout for another
-                return activations.to(torch.int32) * prepared.to(torch.int32)
-            return torch._int_mm(activations, prepared)
+            return self.multiply(activations, prepared)
         rows, inputs = activations.shape
         padding = (0, prepared.shape[0] - inputs, 0, max(0, self._cuda_rows - rows))
         if any(padding):
@@ -144,10 +151,15 @@ def known_answer_test(backend: Backend, device: torch.device) -> bool:
         expected = activations.to(torch.int64) @ weight.to(torch.int64)
         try:
             prepared = backend.prepare(weight.to(device))
-            found = backend.matmul(activations.to(device), prepared)[:, :outputs]
+            found = [backend.matmul(activations.to(device), prepared)[:, :outputs]]
+            if device.type == "cpu":
+                layouts = weight, weight.t().contiguous().t()
+                found += [backend.multiply(activations, layout) for layout in layouts]
         except (RuntimeError, BackendError):
             return False
-        if found.dtype != torch.int32 or not torch.equal(found.cpu().to(torch.int64), expected):
+        if any(each.dtype != torch.int32 for each in found):
+            return False
+        if not all(torch.equal(each.cpu().to(torch.int64), expected) for each in found):
             return False
     return True
 
@@ -255,18 +267,17 @@ class Arithmetic:
         """That of the CPU: itself, or one of its own."""
         return self if self.device.type == "cpu" else Arithmetic(torch.device("cpu"))
 
-    def products(self, activations: Tensor, weights: Tensor) -> Tensor:
+    def products(self, first: Tensor, second: Tensor) -> Tensor:
         """Multiply matrices that are used but once.
 
         Args:
-            activations: int8 [n, k], contiguous.
-            weights: int8 [k, m], best with its columns in one piece; k at most
-                :data:`MAX_FAN_IN`.
+            first: int8 [n, k], contiguous.
+            second: int8 [k, m]; k at most :data:`MAX_FAN_IN`.
 
         Returns:
             int32 [n, m].
         """
-        return self.backend.matmul(activations, self.backend.prepare(weights))
+        return self.backend.multiply(first, second)
 
     def linear(self, layer: IntegerLayer) -> "Linear":
         """Make ``layer`` ready to run.
