@@ -9,26 +9,15 @@ from the cache: compiling takes more memory than coding.
 """
 
 import json
-import resource
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
 import pixelcodec
 import pixelcodec.api  # loads torch, which `import pixelcodec` puts off
+from pixelcodec.cli.machine import peak_mb
 from pixelcodec.effort import STATIC
-
-
-def peak_mb() -> float:
-    """The most resident memory so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux counts what the parent held in ru_maxrss
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def encode(model: str, device: str, source: str, target: str) -> None:

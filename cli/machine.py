@@ -2,7 +2,9 @@
 
 import os
 import platform
+import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from pixelcodec import __version__
@@ -26,6 +28,30 @@ def circumstances(compute: Compute) -> dict[str, str]:
         "load before": _load(),
         "versions": _versions(),
     }
+
+
+def peak_mb() -> float:
+    """The most memory in megabytes that this process held, or one that it ran, since the start.
+
+    On Linux: since :func:`forget_peak`; of the processes that it ran always since the start.
+    """
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, in bytes
+    others = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux counts what the parent held in ru_maxrss
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        own = int(line.split()[1]) * 1024
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return max(own, others) / 1e6
+
+
+def forget_peak() -> None:
+    """Let :func:`peak_mb` begin anew with what this process holds now, on Linux."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _processor() -> str:

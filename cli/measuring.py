@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,6 +14,7 @@ from pixelcodec.cli.progress import Progress
 from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, Samples
 from pixelcodec.cli.views import Look, View
 from pixelcodec.errors import PixelcodecError
+from pixelcodec.pictures import Picture, read_picture
 
 Watch = Callable[[str], AbstractContextManager[Progress | None]]
 """Shows the progress of a stage of this name."""
@@ -28,8 +29,11 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _REFUSALS = (PixelcodecError, OSError, RuntimeError, ValueError)
 
 
-class _LossError(PixelcodecError):
+class LossError(PixelcodecError):
     """A codec gave back other pixels than it was given."""
+
+    def __init__(self) -> None:
+        super().__init__("not lossless: it decodes to other pixels")
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,16 @@ def measure_image(
         Failure: The file cannot be read; its cause is an ``UnsupportedImageError`` for an image
             that this project cannot hold.
     """
-    from pixelcodec.pictures import read_picture
-
     with errors_about(path):
         source = read_bytes(path)
         pixels = read_picture(source).in_colour().to_array()
+    picture = Picture.from_array(pixels)
     results, failures = _as_given(source.getvalue(), pixels), []
     for codec in codecs:
-        if not codec.holds(pixels):
+        if not codec.holds(picture):
             continue
         try:
-            results.append(_measure(codec, pixels, watch))
+            results.append(_measure(codec, picture, watch))
         except _REFUSALS as error:
             failures.append(Failure(path, f"{codec.name}: {error}"))
     view = None
@@ -147,32 +150,26 @@ def _as_given(source: bytes, pixels: Samples) -> list[Result]:
     return results
 
 
-def _measure(codec: Codec, pixels: Samples, watch: Watch) -> Result:
+def _measure(codec: Codec, picture: Picture, watch: Watch) -> Result:
     with watch(f"{codec.name} encodes") as progress:
-        _warm_up(codec, pixels)
+        warm_up(codec, picture)
         start = perf_counter()
-        data = codec.encode(pixels, progress)
+        data = codec.encode(picture, progress)
         encode_seconds = perf_counter() - start
     with watch(f"{codec.name} decodes") as progress:
         start = perf_counter()
         decoded = codec.decode(data, progress)
         decode_seconds = perf_counter() - start
-    if not _same(decoded, pixels):
-        raise _LossError("not lossless: it decodes to other pixels")
+    if not codec.same(decoded, picture):
+        raise LossError
     return Result(codec.name, len(data), encode_seconds, decode_seconds)
 
 
-def _warm_up(codec: Codec, pixels: Samples) -> None:
+def warm_up(codec: Codec, picture: Picture) -> None:
     """Let a codec load its libraries and models, which is not what its speed is about."""
-    corner = np.ascontiguousarray(pixels[:8, :8])
+    corner = replace(picture, samples=np.ascontiguousarray(picture.samples[:8, :8]))
     with suppress(*_REFUSALS):
         codec.decode(codec.encode(corner, None), None)
-
-
-def _same(decoded: Samples, pixels: Samples) -> bool:
-    if decoded.ndim > pixels.ndim:  # WebP has no gray: it gives three equal channels
-        pixels = np.broadcast_to(pixels[..., np.newaxis], decoded.shape)
-    return decoded.dtype == pixels.dtype and np.array_equal(decoded, pixels)
 
 
 def _total(codec: str, results: Sequence[Result]) -> Result:

@@ -1,8 +1,17 @@
-"""The codecs that ``pixelcodec compare`` runs, all behind the same two functions."""
+"""The codecs that are compared, all behind the same two functions.
 
+``pixelcodec compare`` runs a few of them, ``bench/compare.py`` all that are installed.
+"""
+
+import importlib
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -14,6 +23,8 @@ from PIL import Image, features
 from pixelcodec import __version__
 from pixelcodec.cli.common import Compute
 from pixelcodec.cli.progress import Progress
+from pixelcodec.pictures import Picture
+from pixelcodec.pictures import png as png_file
 
 Samples = npt.NDArray[Any]
 
@@ -21,43 +32,126 @@ PNG_OPTIMISED = "PNG optimised"
 OURS = "pixelcodec "
 """What the names of this project's codecs begin with."""
 
+ONE_THREAD = {"RAYON_NUM_THREADS": "1"}
+"""Variables of the environment that keep codecs to one thread whose functions cannot be told."""
+
+
+def same_samples(decoded: Samples, picture: Picture) -> bool:
+    """Whether these are the samples of ``picture``, type and shape too."""
+    samples = picture.to_array()
+    return decoded.dtype == samples.dtype and np.array_equal(decoded, samples)
+
+
+def same_colours(decoded: Samples, picture: Picture) -> bool:
+    """Whether these are the colours of ``picture``, maybe in more bits or channels.
+
+    Hidden ones count, too: those that are transparent.
+    """
+    colours = picture.in_colour()
+    given = _rgba(colours.samples, colours.bit_depth)
+    return np.array_equal(_rgba(np.atleast_3d(decoded), 8 * decoded.itemsize), given)
+
+
+def _rgba(samples: Samples, bit_depth: int) -> npt.NDArray[np.uint16]:
+    """[height, width, 1 ... 4] to 16-bit RGBA; no two colours become one."""
+    height, width, channels = samples.shape
+    scaled = samples.astype(np.uint16) * np.uint16(65535 // ((1 << bit_depth) - 1))
+    rgba = np.full((height, width, 4), 65535, np.uint16)
+    rgba[..., :3] = scaled[..., :1] if channels < 3 else scaled[..., :3]
+    if channels in (2, 4):
+        rgba[..., 3] = scaled[..., -1]
+    return rgba
+
 
 @dataclass(frozen=True)
 class Codec:
-    """A lossless codec: ``decode(encode(pixels))`` must be the pixels, if it ``holds`` such.
+    """A lossless codec: what it decodes must be the ``same`` as a picture that it ``holds``.
 
-    The first two take a ``progress`` to call, too; only pixelcodec does. ``about``: which library
-    it is, and its settings.
+    The first two functions take a ``progress`` to call, too; only pixelcodec does. ``about``: which
+    library it is, and its settings.
     """
 
     name: str
     about: str
-    encode: Callable[[Samples, Progress | None], bytes]
+    encode: Callable[[Picture, Progress | None], bytes]
     decode: Callable[[bytes, Progress | None], Samples]
-    holds: Callable[[Samples], bool] = lambda pixels: True
+    holds: Callable[[Picture], bool] = lambda picture: True
+    same: Callable[[Samples, Picture], bool] = same_samples
+
+
+# PNG ---------------------------------------------------------------------------------------------
 
 
 def png() -> Codec:
     """Return PNG as small as Pillow makes it; of several 16-bit channels, as imagecodecs does."""
-    from pixelcodec.pictures import Picture
-    from pixelcodec.pictures import png as file
-
     name = "zlib-ng" if features.check("zlib_ng") else "zlib"
     library = f"{name} {features.version(name.replace('-', '_'))}"
     return Codec(
         PNG_OPTIMISED,
         f"{library} by Pillow {PIL.__version__}, optimize",
-        lambda pixels, _: file.write(Picture.from_array(pixels)),
-        lambda data, _: file.read(data).to_array(),
+        lambda picture, _: png_file.write(picture),
+        lambda data, _: png_file.read(data).to_array(),
     )
 
 
-def webp() -> Codec:
-    """Return lossless WebP; quality, where nothing is lost, is the effort, and 100 the highest."""
+def oxipng() -> Codec | None:
+    """Return PNG as small as oxipng makes it: a Python package of that name, or the command.
 
-    def encode(pixels: Samples, _: Progress | None) -> bytes:
+    It may choose another kind of PNG that shows the same colours, such as a palette.
+    """
+    found = _oxipng_package() or _oxipng_command()
+    if found is None:
+        return None
+    library, optimise = found
+    return Codec(
+        "PNG oxipng",
+        f"{library}, level 6, 1 thread",
+        lambda picture, _: optimise(png_file.write(picture, compress_level=1)),
+        lambda data, _: imagecodecs.png_decode(data),
+        same=same_colours,
+    )
+
+
+_Optimise = Callable[[bytes], bytes]
+
+
+def _oxipng_package() -> tuple[str, _Optimise] | None:
+    try:
+        module = importlib.import_module("oxipng")
+    except ImportError:
+        return None
+    packages = metadata.packages_distributions().get("oxipng", [])
+    versions = (f"by {package} {metadata.version(package)}" for package in packages)
+    library = " ".join(["oxipng", *versions])
+    return library, lambda data: bytes(module.optimize_from_memory(data, level=6))
+
+
+def _oxipng_command() -> tuple[str, _Optimise] | None:
+    command = shutil.which("oxipng")
+    if command is None:
+        return None
+
+    def run(*arguments: str, data: bytes = b"") -> bytes:
+        return subprocess.run(
+            [command, *arguments], input=data, capture_output=True, check=True
+        ).stdout
+
+    options = ("--quiet", "--opt", "6", "--threads", "1", "--stdout", "-")
+    return f"the command {run('--version').decode().strip()}", lambda data: run(*options, data=data)
+
+
+# Others ------------------------------------------------------------------------------------------
+
+
+def webp() -> Codec:
+    """Return lossless WebP; quality, where nothing is lost, is the effort, and 100 the highest.
+
+    It has no gray, and gives three equal channels; it gives no alpha where all is opaque.
+    """
+
+    def encode(picture: Picture, _: Progress | None) -> bytes:
         buffer = BytesIO()
-        image = Image.fromarray(pixels)
+        image = Image.fromarray(picture.to_array())
         image.save(buffer, "WEBP", lossless=True, quality=100, method=6, exact=True)
         return buffer.getvalue()
 
@@ -67,48 +161,161 @@ def webp() -> Codec:
 
     library = f"libwebp {features.version('webp')} by Pillow {PIL.__version__}"
     about = f"{library}, lossless, quality 100, method 6, exact"
-    return Codec("WebP lossless", about, encode, decode, _webp_holds)
-
-
-def _webp_holds(pixels: Samples) -> bool:
-    """Whether samples are of 8 bits, and no gray ones with alpha."""
-    return _depth(pixels) == 8 and pixels.shape[2:] != (2,)
+    holds = partial(_holds, channels=(1, 3, 4), bit_depths=(8,))
+    return Codec("WebP lossless", about, encode, decode, holds, same_colours)
 
 
 def jpeg_xl(effort: int) -> Codec:
     """Return lossless JPEG XL."""
     return Codec(
         f"JPEG XL e{effort}",
-        f"{imagecodecs.jpegxl_version()} by imagecodecs {imagecodecs.__version__}, "
-        f"effort {effort}, 1 thread",
-        lambda pixels, _: bytes(
-            imagecodecs.jpegxl_encode(pixels, lossless=True, effort=effort, numthreads=1)
+        f"{imagecodecs.jpegxl_version()} {_BY_IMAGECODECS}, effort {effort}, 1 thread",
+        lambda picture, _: bytes(
+            imagecodecs.jpegxl_encode(
+                picture.to_array(),
+                lossless=True,
+                effort=effort,
+                bitspersample=picture.bit_depth,
+                numthreads=1,
+            )
         ),
         lambda data, _: imagecodecs.jpegxl_decode(data, numthreads=1),
-        lambda pixels: pixels.dtype != np.bool_,
+        _holds,
     )
 
 
-def pixelcodec(model: str, compute: Compute) -> Codec:
-    """Return this codec with one of its models, for images of as many bits a sample."""
+def jpeg_ls() -> Codec | None:
+    """Return JPEG-LS, channel by channel: the library's functions transform no colours."""
+    if not imagecodecs.JPEGLS.available:
+        return None
+    return Codec(
+        "JPEG-LS",
+        f"{imagecodecs.jpegls_version()} {_BY_IMAGECODECS}, no transform of colours",
+        lambda picture, _: bytes(imagecodecs.jpegls_encode(picture.to_array(), level=0)),
+        lambda data, _: imagecodecs.jpegls_decode(data),
+        partial(_holds, channels=(1, 3, 4), bit_depths=(8, 16)),
+    )
+
+
+def jpeg_2000() -> Codec | None:
+    """Return JPEG 2000 by its reversible wavelet."""
+    if not imagecodecs.JPEG2K.available:
+        return None
+    return Codec(
+        "JPEG 2000",
+        f"{imagecodecs.jpeg2k_version()} {_BY_IMAGECODECS}, reversible, 1 thread",
+        lambda picture, _: bytes(
+            imagecodecs.jpeg2k_encode(
+                picture.to_array(),
+                level=0,
+                reversible=True,
+                bitspersample=picture.bit_depth,
+                numthreads=1,
+            )
+        ),
+        lambda data, _: imagecodecs.jpeg2k_decode(data, numthreads=1),
+        _holds,
+    )
+
+
+def qoi() -> Codec | None:
+    """Return QOI."""
+    if not imagecodecs.QOI.available:
+        return None
+    return Codec(
+        "QOI",
+        f"{imagecodecs.qoi_version()} {_BY_IMAGECODECS}",
+        lambda picture, _: bytes(imagecodecs.qoi_encode(picture.to_array())),
+        lambda data, _: imagecodecs.qoi_decode(data),
+        partial(_holds, channels=(3, 4), bit_depths=(8,)),
+    )
+
+
+def avif(speed: int = 4) -> Codec | None:
+    """Return lossless AVIF, which gives no alpha where all is opaque.
+
+    At the slowest speed it takes ten times as long as at the default here for 1% less.
+    """
+    if not imagecodecs.AVIF.available:
+        return None
+    quality = imagecodecs.AVIF.QUALITY.LOSSLESS
+    return Codec(
+        "AVIF lossless",
+        f"{imagecodecs.avif_version()} {_BY_IMAGECODECS}, lossless, speed {speed}, 1 thread",
+        lambda picture, _: bytes(
+            imagecodecs.avif_encode(picture.to_array(), level=quality, speed=speed, numthreads=1)
+        ),
+        lambda data, _: imagecodecs.avif_decode(data, numthreads=1),
+        partial(_holds, bit_depths=(8,)),
+        same_colours,
+    )
+
+
+PEERS: dict[str, Callable[[], Codec | None]] = {
+    "png": png,
+    "oxipng": oxipng,
+    "webp": webp,
+    "jxl7": partial(jpeg_xl, 7),
+    "jxl9": partial(jpeg_xl, 9),
+    "jpegls": jpeg_ls,
+    "jpeg2000": jpeg_2000,
+    "qoi": qoi,
+    "avif": avif,
+}
+"""What makes each codec of others, by short names; it gives None where that is not installed."""
+
+_BY_IMAGECODECS = f"by imagecodecs {imagecodecs.__version__}"
+
+
+def _holds(
+    picture: Picture,
+    channels: tuple[int, ...] = (1, 2, 3, 4),
+    bit_depths: tuple[int, ...] = (2, 4, 8, 16),
+) -> bool:
+    """Whether an image has no palette, and so many channels and bits."""
+    return (
+        not picture.is_palette and picture.channels in channels and picture.bit_depth in bit_depths
+    )
+
+
+# This project ------------------------------------------------------------------------------------
+
+
+def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -> Codec:
+    """Return this codec.
+
+    Args:
+        model: one of its models, for images of as many bits a sample; None for the one that suits
+            the image at this effort.
+        compute: how it runs.
+        effort: of the encoder; None for the default.
+    """
     from pixelcodec import api
+    from pixelcodec.effort import DEFAULT_EFFORT, effort_of
     from pixelcodec.models import zoo
     from pixelcodec.runtime import STANDARD_NAME
 
-    def encode(pixels: Samples, progress: Progress | None) -> bytes:
-        return api.encode(pixels, model=model, progress=progress, **compute)
+    def encode(picture: Picture, progress: Progress | None) -> bytes:
+        return api.encode(picture, model=model, effort=effort, progress=progress, **compute)
 
     def decode(data: bytes, progress: Progress | None) -> Samples:
         return api.decode(data, model=model, progress=progress, **compute)
 
-    settings = (f"{name} {value}" for name, value in compute.items() if value is not None)
+    def holds(picture: Picture) -> bool:
+        if model is None:
+            return True
+        if model == STANDARD_NAME:  # for kinds that no model knows
+            return picture.bit_depth != 8 or picture.is_palette
+        depth = zoo.load(model).config.get("bit_depth", 8)
+        return picture.bit_depth == depth and not picture.is_palette
+
+    names = [model] if model else []
+    settings = [f"{name} {value}" for name, value in compute.items() if value is not None]
+    if model is None or effort is not None:
+        names.append(f"e{effort or DEFAULT_EFFORT}")
+        settings.insert(0, f"effort {effort or DEFAULT_EFFORT}")
+    network = model or effort_of(effort).model
+    if network != STANDARD_NAME:
+        settings.insert(0, f"{Path(network).name} {zoo.load(network).model_id.hex()}")
     about = ", ".join([f"pixelcodec {__version__}", *settings])
-    if model == STANDARD_NAME:  # for kinds that no model knows
-        return Codec(f"{OURS}{model}", about, encode, decode, lambda pixels: _depth(pixels) != 8)
-    depth = zoo.load(model).config.get("bit_depth", 8)
-    return Codec(f"{OURS}{model}", about, encode, decode, lambda pixels: _depth(pixels) == depth)
-
-
-def _depth(pixels: Samples) -> int:
-    """Bits of a sample."""
-    return 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize
+    return Codec(OURS + " ".join(names), about, encode, decode, holds)

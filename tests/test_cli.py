@@ -81,14 +81,14 @@ class FakeApi:
         self.tile = 0
         self.preview_bytes = self.changes_bytes = 0
 
-    def encode(self, image: np.ndarray, **keywords: Any) -> bytes:
+    def encode(self, image: np.ndarray | Picture, **keywords: Any) -> bytes:
         self.calls.append(keywords)
         if self.raises:
             raise self.raises
         if keywords["progress"]:
             keywords["progress"](60, 120)
         array = io.BytesIO()
-        np.save(array, image)
+        np.save(array, image.to_array() if isinstance(image, Picture) else image)
         payload = zlib.compress(array.getvalue())
         return self.MAGIC + zlib.crc32(payload).to_bytes(4, "little") + payload
 
@@ -165,7 +165,7 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         return cards[name]
 
     cards["digits"] = cards[MODELS[0]] | {"name": "digits", "summary": "study", "study": True}
-    network = SimpleNamespace(config={})
+    network = SimpleNamespace(config={}, model_id=bytes(8))
     fake = SimpleNamespace(
         names=lambda: list(cards),
         everyday=lambda: list(MODELS),
