@@ -55,8 +55,8 @@ class Choices(TypedDict):
     "--effort",
     type=click.IntRange(1, 9),
     metavar="1..9",
-    help="1 is fastest (photo-s), 9 smallest. From 3 on the model learns from the image first, "
-    "which costs the decoder nothing. [default: 5]",
+    help="1 is fastest (photo-s), 9 smallest. At 3 and 4 the model is fitted to the image first, "
+    "which costs the decoder nothing; from 5 on it learns while it codes. [default: 5]",
 )
 @click.option(
     "--strip-rows",

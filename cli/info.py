@@ -84,7 +84,9 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
     if facts.alpha_model_name:
         lines.insert(2, f"alpha   {facts.alpha_model_name}")
     if facts.changes_bytes:
-        lines.append(f"changes {facts.changes_bytes:,} bytes: the model learnt from the image")
+        lines.append(f"changes {facts.changes_bytes:,} bytes: the model was fitted to the image")
+    if facts.learning:
+        lines.append("learns  while it codes")
     if facts.metadata:
         chunks = ", ".join(f"{kind} {size:,}" for kind, size in facts.metadata)
         lines.append(f"chunks  {chunks} bytes")

@@ -26,7 +26,7 @@ from pixelcodec.models.program import Arithmetic
 
 Integers = npt.NDArray[Any]
 
-RATES = (16, 32, 64)
+RATES = (8, 16, 32)
 LEARNING_MOST = 15
 
 LEAST_PIXELS = 128

@@ -35,9 +35,7 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
 
     sequential = True
 
-    def __init__(
-        self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning
-    ) -> None:
+    def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning) -> None:
         """Start from ``network``.
 
         Args:

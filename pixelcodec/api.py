@@ -73,15 +73,16 @@ def encode(
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
-        effort: what is spent on the image, 1 (fastest) to 9 (smallest); 5 by default. From 3 on the
-            model learns from the image first, and the file holds how it changed: a decoder takes
-            no longer. At 1 and 2 it does not.
-        progress: called with pixels done and pixels in all; those learnt from count.
+        effort: what is spent on the image, 1 (fastest) to 9 (smallest); 5 by default. At 1 and 2
+            the model codes it as it shipped. At 3 and 4 it is fitted to the image first, and the
+            file holds how it changed: a decoder takes no longer. From 5 on it learns while it
+            codes, more of it the higher the number, and a decoder takes as long as the encoder.
+        progress: called with pixels done and pixels in all; those fitted to count.
 
     Returns:
         A ``.pxc`` file. What it decodes to is always the same; its bytes depend on image, model,
-        ``strip_rows``, ``tile`` and ``restart`` alone at an effort of 1 and 2, and beyond on the
-        machine, too, as learning is done in floats.
+        ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone, but at an effort of 3 or 4 on
+        the machine, too, as fitting is done in floats.
 
     Raises:
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
@@ -387,7 +388,8 @@ class FileInfo:
         model_id: its identity, hexadecimal.
         alpha_model_name: the same for alpha, where it is coded by itself; else None.
         metadata: types and bytes of the chunks of metadata, in order.
-        changes_bytes: those of the changes of the model, 0 where it stays as it shipped.
+        changes_bytes: those of the changes of the model, 0 where it was not fitted to the image.
+        learning: how the model learns from what is coded, 1 to 15; 0: not at all.
         samples_crc: CRC-32 of the samples.
         file_bytes: size of the file.
     """
@@ -406,6 +408,7 @@ class FileInfo:
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
     changes_bytes: int
+    learning: int
     samples_crc: int
     file_bytes: int
 
@@ -441,6 +444,7 @@ def inspect(stream: container.Readable) -> FileInfo:
         alpha_model_name=None if header.alpha_id is None else _name(header.alpha_id),
         metadata=tuple((chunk.type.decode(), len(chunk.data)) for chunk in _chunks(reader)),
         changes_bytes=len(reader.start.changes),
+        learning=header.learning,
         samples_crc=reader.samples_crc,
         file_bytes=counting.count,
     )

@@ -661,7 +661,7 @@ class Learner:
     def __init__(self, network: Network, learning: int) -> None:
         """Begin as ``network``."""
         depth, rate = divmod(learning - 1, 3)
-        self.rate, self.t, self.pixels = (16, 32, 64)[rate], 0, 0
+        self.rate, self.t, self.pixels = (8, 16, 32)[rate], 0, 0
         self.width = width = network.config["width"]
         inputs = width + 69 + 2
         places = [*range(width), inputs - 2, inputs - 1]

@@ -62,6 +62,7 @@ class FakeInfo:
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
     changes_bytes: int
+    learning: int
     samples_crc: int
     file_bytes: int
 
@@ -79,7 +80,7 @@ class FakeApi:
         self.calls: list[dict[str, Any]] = []
         self.raises: BaseException | None = None
         self.tile = 0
-        self.preview_bytes = self.changes_bytes = 0
+        self.preview_bytes = self.changes_bytes = self.learning = 0
 
     def encode(self, image: np.ndarray | Picture, **keywords: Any) -> bytes:
         self.calls.append(keywords)
@@ -132,6 +133,7 @@ class FakeApi:
             alpha_model_name=None,
             metadata=(),
             changes_bytes=self.changes_bytes,
+            learning=self.learning,
             samples_crc=0xC0FFEE,
             file_bytes=len(data),
         )
@@ -576,8 +578,16 @@ def test_info_says_of_previews(pxc: Path, api: FakeApi) -> None:
 def test_info_says_of_changes_of_the_model(pxc: Path, api: FakeApi) -> None:
     api.changes_bytes = 1234
 
-    line = "  changes 1,234 bytes: the model learnt from the image"
+    line = "  changes 1,234 bytes: the model was fitted to the image"
     assert line in run("info", pxc).stdout.splitlines()
+
+
+def test_info_says_of_learning(pxc: Path, api: FakeApi) -> None:
+    assert "while it codes" not in run("info", pxc).stdout
+
+    api.learning = 2
+
+    assert "  learns  while it codes" in run("info", pxc).stdout.splitlines()
 
 
 def test_info_as_json_has_every_field(pxc: Path) -> None:

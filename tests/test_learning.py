@@ -225,13 +225,13 @@ def test_learning_saves_bits(channels: int, learning: int) -> None:
     still = encode(image, NETWORK, engine(), 48)
     learnt = encode(image, NETWORK, engine(), 48, learning=learning)
     np.testing.assert_array_equal(decode(learnt, engine()), image)
-    assert len(learnt) < 0.8 * len(still)
+    assert len(learnt) < 0.9 * len(still)
 
 
 @EACH_PLACE
 def test_every_place_learns_the_same(backend: str, device: str) -> None:
-    written = encode(IMAGE, NETWORK, engine(backend, device), 48, learning=5)
-    assert written == encode(IMAGE, NETWORK, engine(), 48, learning=5)
+    written = encode(IMAGE, NETWORK, engine(backend, device), 48, learning=6)
+    assert written == encode(IMAGE, NETWORK, engine(), 48, learning=6)
     np.testing.assert_array_equal(decode(written, engine(backend, device)), IMAGE)
 
 
@@ -249,14 +249,14 @@ def test_any_image_comes_back(data: st.DataObject) -> None:
 
 
 def test_what_was_learnt_goes_on_from_strip_to_strip() -> None:
-    joined = encode(IMAGE, NETWORK, engine(), 8, learning=5)
-    apart = encode(IMAGE, NETWORK, engine(), 8, restart=True, learning=5)
+    joined = encode(IMAGE, NETWORK, engine(), 8, learning=6)
+    apart = encode(IMAGE, NETWORK, engine(), 8, restart=True, learning=6)
     assert len(joined) < 0.9 * len(apart)
 
 
 def test_images_side_by_side_learn_apart() -> None:
-    alone = encode(IMAGE, NETWORK, engine(), 24, learning=5)
-    first, second = (StripEncoder(engine(), 64, 3, learning=5) for _ in range(2))
+    alone = encode(IMAGE, NETWORK, engine(), 24, learning=6)
+    first, second = (StripEncoder(engine(), 64, 3, learning=6) for _ in range(2))
     parts = []
     for top in (0, 24):
         parts += first.encode(IMAGE[top : top + 24], lambda count: None)
