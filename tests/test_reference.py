@@ -22,6 +22,7 @@ import pixelcodec
 import reference_decoder as reference
 from coding import Samples, encode, ignore, randomised
 from pixelcodec import container
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import FormatError
 from pixelcodec.exact import Arithmetic
@@ -289,7 +290,8 @@ def test_the_public_functions_write_the_same(coded: dict[str, Coded], name: str,
     image = noise((10, 7) if model.engine.program.channels == (1,) else (10, 7, 3))
     image = image >= 128 if name.endswith("bilevel") else image
     strip_rows, tile = 3 * model.step, side * model.step
-    data = pixelcodec.encode(image, model=str(model.path), strip_rows=strip_rows, tile=tile)
+    how = {"strip_rows": strip_rows, "tile": tile, "effort": STATIC}
+    data = pixelcodec.encode(image, model=str(model.path), **how)
     assert data == encode(image, model.network, model.engine, strip_rows, tile=tile)
     np.testing.assert_array_equal(reference.decode(data, model.path.read_bytes()), image)
 
