@@ -285,7 +285,7 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
     """Return this codec.
 
     Args:
-        model: one of its models, for images of as many bits a sample; None for the one that suits
+        model: one of its models, for images that it codes; None for the one that suits
             the image at this effort.
         compute: how it runs.
         effort: of the encoder; None for the default.
@@ -293,6 +293,7 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
     from pixelcodec import api
     from pixelcodec.effort import DEFAULT_EFFORT, effort_of
     from pixelcodec.models import zoo
+    from pixelcodec.models.architectures import images_of, make_config
     from pixelcodec.runtime import STANDARD_NAME
 
     def encode(picture: Picture, progress: Progress | None) -> bytes:
@@ -306,8 +307,10 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
             return True
         if model == STANDARD_NAME:  # for kinds that no model knows
             return picture.bit_depth != 8 or picture.is_palette
-        depth = zoo.load(model).config.get("bit_depth", 8)
-        return picture.bit_depth == depth and not picture.is_palette
+        network = zoo.load(model)
+        channels, depth = images_of(make_config(network.architecture, network.config))
+        colours = picture.channels - (picture.channels in (2, 4))
+        return picture.bit_depth == depth and colours <= channels and not picture.is_palette
 
     names = [model] if model else []
     settings = [f"{name} {value}" for name, value in compute.items() if value is not None]

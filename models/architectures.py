@@ -5,11 +5,16 @@ from typing import Any
 
 from pixelcodec.errors import ModelError
 from pixelcodec.models import (
+    candidates,
     diagonal_bilstm,
+    graphics,
+    graphics_training,
+    learning_gray,
     learning_pixelcnn,
     multi_scale,
     pixelcnn,
     row_lstm,
+    wavefront_gray,
     wavefront_pixelcnn,
 )
 from pixelcodec.models.grow import grown
@@ -24,6 +29,8 @@ PROGRAMS: dict[str, Callable[[IntegerNetwork, Arithmetic], Program]] = {
     row_lstm.ARCHITECTURE: row_lstm.IntegerRowLSTM,
     diagonal_bilstm.ARCHITECTURE: diagonal_bilstm.IntegerDiagonalBiLSTM,
     multi_scale.ARCHITECTURE: multi_scale.IntegerMultiScale,
+    graphics.ARCHITECTURE: graphics.IntegerGraphics,
+    wavefront_gray.ARCHITECTURE: wavefront_gray.IntegerWavefrontGray,
 }
 """What makes an integer network of each architecture ready to run."""
 
@@ -41,33 +48,57 @@ def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
 
 def can_learn(network: IntegerNetwork) -> bool:
     """Whether a network of this architecture can learn from what it has coded."""
-    return network.architecture == wavefront_pixelcnn.ARCHITECTURE
+    return network.architecture in (
+        wavefront_pixelcnn.ARCHITECTURE,
+        wavefront_gray.ARCHITECTURE,
+        graphics.ARCHITECTURE,
+    )
+
+
+def remembers(network: IntegerNetwork) -> bool:
+    """Whether a program of this architecture keeps more of an image than a canvas does.
+
+    If so, each image has a program of its own, also where the network does not learn.
+    """
+    return network.architecture == graphics.ARCHITECTURE
 
 
 def make_learning_program(
-    network: IntegerNetwork, arithmetic: Arithmetic, learning: int
+    network: IntegerNetwork, arithmetic: Arithmetic, learning: int, channels: int
 ) -> Program:
     """A program that begins as ``network`` and learns, for one image.
 
     Args:
         network: what it is at first.
         arithmetic: of the layers that stay.
-        learning: how, see :meth:`pixelcodec.models.learning.Learning.of`.
+        learning: how, see :meth:`pixelcodec.models.learning.Learning.of`; 0, not at all, for
+            networks that remember.
+        channels: of the image.
 
     Raises:
         ModelError: networks of its architecture do not learn.
     """
     if not can_learn(network):
         raise ModelError(f"networks of the architecture {network.architecture!r} do not learn")
+    if remembers(network):
+        return graphics.IntegerGraphics(network, arithmetic, learning, channels)
+    if network.architecture == wavefront_gray.ARCHITECTURE:
+        return learning_gray.LearningGray(network, arithmetic, Learning.of(learning))
     return learning_pixelcnn.LearningPixelCNN(network, arithmetic, Learning.of(learning))
 
 
 # Training ----------------------------------------------------------------------------------------
 
-Config = wavefront_pixelcnn.Config | PaperConfig
+Config = wavefront_pixelcnn.Config | wavefront_gray.Config | graphics.Config | PaperConfig
 """Hyperparameters of a network."""
 
-FloatNetwork = wavefront_pixelcnn.WavefrontPixelCNN | PaperNetwork | multi_scale.MultiScale
+FloatNetwork = (
+    wavefront_pixelcnn.WavefrontPixelCNN
+    | wavefront_gray.WavefrontGray
+    | PaperNetwork
+    | multi_scale.MultiScale
+    | graphics_training.Graphics
+)
 """A network that trains.
 
 It gives the bits of each sample of whole images, float32 [n, h, w, channels], of uint8 of the same
@@ -79,6 +110,7 @@ TRAINABLE: dict[str, tuple[type[Config], Callable[[Any], FloatNetwork]]] = {
         wavefront_pixelcnn.Config,
         wavefront_pixelcnn.WavefrontPixelCNN,
     ),
+    wavefront_gray.ARCHITECTURE: (wavefront_gray.Config, wavefront_gray.WavefrontGray),
     pixelcnn.ARCHITECTURE: (PaperConfig, pixelcnn.PixelCNN),
     row_lstm.ARCHITECTURE: (row_lstm.RowConfig, row_lstm.RowLSTM),
     diagonal_bilstm.ARCHITECTURE: (
@@ -86,6 +118,7 @@ TRAINABLE: dict[str, tuple[type[Config], Callable[[Any], FloatNetwork]]] = {
         diagonal_bilstm.DiagonalBiLSTM,
     ),
     multi_scale.ARCHITECTURE: (multi_scale.MultiScaleConfig, multi_scale.MultiScale),
+    graphics.ARCHITECTURE: (graphics.Config, graphics_training.Graphics),
 }
 """Hyperparameters and float network of each architecture."""
 
@@ -128,4 +161,8 @@ def images_of(config: Config) -> tuple[int, int]:
     """Channels, and bits of a sample, of the images that a network of ``config`` trains on."""
     if isinstance(config, PaperConfig):
         return config.channels, config.bit_depth
+    if isinstance(config, wavefront_gray.Config):
+        return 1, config.bit_depth
+    if isinstance(config, graphics.Config):
+        return candidates.CHANNELS, 8
     return wavefront_pixelcnn.CHANNELS, 8

@@ -12,11 +12,15 @@ kind           a folder that holds
                rows of 64; the last row may be filled up
 ``photos32``   photographs, lossless, in any folders below: they are reduced 2 and 4 times and cut
                to 32 x 32 pixels
+``gray16``     lossless images in any folders below; those that are gray count, of 8 bits too, as
+               samples of 16 bits; random parts of 64 x 64 pixels
+``gray8``      the same as samples of 8 bits
+``graphics``   screens, clip art, sprites ..., lossless, in folders: each has an equal share; RGBA
 =============  ===================================================================================
 
 The last twentieth of the images to train on is held out for validation, at most 1,000; the test
 set is for the end. Of ``photos32`` that is every twentieth photograph, and a folder of other
-photographs is a test set.
+photographs is a test set. Of ``gray16`` and ``gray8`` every eighth image is held out.
 """
 
 import gzip
@@ -29,6 +33,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pixelcodec.models import graphic_patches, gray_patches
 from pixelcodec.models.data import (
     SUFFIXES,
     Mixed,
@@ -89,7 +94,7 @@ class DataSet(Protocol):
 
     @property
     def bit_depth(self) -> int:
-        """Of its samples, 1 or 8."""
+        """Of its samples, 1, 8 or 16."""
         ...
 
     def training(self, folder: Path, batch: int, seed: int) -> Training:
@@ -101,7 +106,7 @@ class DataSet(Protocol):
         ...
 
     def test(self, folder: Path) -> Samples:
-        """The test set: uint8 [n, side, side, channels].
+        """The test set: uint8, of 16 bits uint16 [n, side, side, channels].
 
         Samples of one bit are 0 and 1.
 
@@ -168,6 +173,50 @@ class ReducedPhotographs:
 
     def _tiles(self, photographs: Iterable[Samples]) -> Samples:
         return np.concatenate([tiles(image, self.side) for image in _reduced(photographs)])
+
+
+@dataclass(frozen=True)
+class GrayImages:
+    """Parts of gray images of any kind and amplitude."""
+
+    bit_depth: int
+    side: int = 64
+    channels: int = 1
+
+    def training(self, folder: Path, batch: int, seed: int) -> Training:
+        """Batches of random parts, varied at random; every eighth image is held out, whole."""
+        images = gray_patches.load_gray(find_images([folder]), self.bit_depth)
+        training, held_out = gray_patches.split(images)
+        source = gray_patches.GrayPatches(training, self.side, batch, seed)
+        summary = f"{len(images):,} gray images, every eighth held out"
+        return Training(source, [image[None] for image in held_out], summary)
+
+    def test(self, folder: Path) -> Samples:
+        """All tiles of all gray images in ``folder``."""
+        images = gray_patches.load_gray(find_images([folder]), self.bit_depth)
+        return np.concatenate([tiles(image, self.side) for image in images])
+
+
+@dataclass(frozen=True)
+class Graphics:
+    """Parts of graphics, as RGBA."""
+
+    side: int = 64
+    channels: int = graphic_patches.CHANNELS
+    bit_depth: int = 8
+
+    def training(self, folder: Path, batch: int, seed: int) -> Training:
+        """Batches of random parts; of every twentieth image of a folder the middle is held out."""
+        images = graphic_patches.load_graphics(find_images([folder]))
+        training, held_out = graphic_patches.split(images)
+        source = graphic_patches.GraphicPatches(training, self.side, batch, seed)
+        summary = f"{sum(map(len, images.values())):,} graphics, every twentieth held out"
+        return Training(source, [image[None] for image in held_out], summary)
+
+    def test(self, folder: Path) -> Samples:
+        """All tiles of all images in ``folder``."""
+        images = graphic_patches.load_graphics(find_images([folder]))
+        return np.concatenate([tiles(image, self.side) for own in images.values() for image in own])
 
 
 def photographs(folders: Iterable[Path], patch: int, batch: int, seed: int) -> Training:
@@ -341,5 +390,8 @@ DATA_SETS: dict[str, DataSet] = {
     "imagenet64": SmallImages(64, 3, 8, _imagenet(64)),
     "mosaic": SmallImages(_SMALL, 3, 8, _read_mosaics),
     "photos32": ReducedPhotographs(),
+    "gray16": GrayImages(16),
+    "gray8": GrayImages(8),
+    "graphics": Graphics(),
 }
 """By kind."""

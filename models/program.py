@@ -20,7 +20,9 @@ from pixelcodec.models.network import IntegerLayer
 MAPS = "maps"
 """The plane, of a program that sees a coarser image, of what that says of a pixel."""
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8, of 16 bits uint16."""
+
 Integers = npt.NDArray[Any]
 
 
@@ -161,7 +163,7 @@ class Conditionals(Protocol):
         """The distribution of ``channel``, given those before it, which were revealed."""
 
     def reveal(self, channel: int, samples: Samples) -> None:
-        """Let later channels see the ``samples`` (uint8 [pixels]) of ``channel``."""
+        """Let later channels see the ``samples`` [pixels] of ``channel``."""
 
 
 class Program(Protocol):
@@ -183,7 +185,7 @@ class Program(Protocol):
 
     @property
     def bit_depth(self) -> int:
-        """Bits of a sample, 1 or 8."""
+        """Bits of a sample, 1, 8 or 16."""
         ...
 
     @property
@@ -214,7 +216,7 @@ class Program(Protocol):
         ...
 
     def remember(self, canvas: Canvas, samples: Samples) -> None:
-        """Keep ``samples`` (uint8 [pixels, channels]) of the pixels in hand for later pixels."""
+        """Keep ``samples`` [pixels, channels] of the pixels in hand for later pixels."""
 
 
 @dataclass(frozen=True)

@@ -85,11 +85,18 @@ def adapted(network: IntegerNetwork, data: bytes) -> IntegerNetwork:
     Raises:
         FormatError: no encoder writes such bytes for this network.
     """
+    try:
+        return changed(network, _unpacked(network, data))
+    except (FormatError, ModelError) as error:
+        raise FormatError(f"damaged changes of the model: {error}") from error
+
+
+def _unpacked(network: IntegerNetwork, data: bytes) -> list[Change]:
     heads, offset = [], 0
     for layer, part, before in parts_of(network):
         length = 1 if data[offset : offset + 1] == _UNCHANGED else _HEAD.size
         if offset + length > len(data):
-            raise FormatError("damaged: the changes of the model are cut off")
+            raise FormatError("they are cut off")
         if length > 1:
             heads.append((layer, part, before.shape, *_HEAD.unpack_from(data, offset)))
         offset += length
@@ -97,14 +104,11 @@ def adapted(network: IntegerNetwork, data: bytes) -> IntegerNetwork:
     changes = []
     for layer, part, shape, code, zeros, ratio in heads:
         if code > 1 + SHIFT_MOST or zeros >= _ZERO_CODES:
-            raise FormatError(f"damaged: {layer} changes in a way that no encoder writes")
+            raise FormatError(f"{layer} changes in a way that no encoder writes")
         distribution = _Values(shape.numel(), _masses(zeros, ratio))
         values = words.decode(distribution).astype(np.int16) - _ZERO
         changes.append(Change(layer, part, code - 1, values.astype(np.int8).reshape(shape)))
-    try:
-        return changed(network, changes)
-    except ModelError as error:
-        raise FormatError(f"damaged: {error}") from error
+    return changes
 
 
 def _fitted(values: Integers) -> tuple[int, int]:

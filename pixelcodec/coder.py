@@ -1,10 +1,11 @@
 """From cumulative distributions to range-coder words and back, by constriction.
 
-A sample is coded as nibbles, the high one first: of 8 bits, a 16-way choice between 16 wide
-intervals of levels, then a 16-way choice inside the interval; of 1 bit, a single choice, whose
-other branches have next to no frequency. Each choice has frequencies that sum to 2**24, all at
-least 1. The coder takes them as ``f - 1`` in float32 with ``perfect=False``: its internal scale is
-then exactly 1 and all its sums are whole numbers below 2**24, so nothing is rounded.
+A sample is coded as nibbles, the highest first: of 8 bits, a 16-way choice between 16 wide
+intervals of levels, then a 16-way choice inside the interval; of 16 bits, four such choices; of 1
+bit, a single choice, whose other branches have next to no frequency. Each choice has frequencies
+that sum to 2**24, all at least 1. The coder takes them as ``f - 1`` in float32 with
+``perfect=False``: its internal scale is then exactly 1 and all its sums are whole numbers below
+2**24, so nothing is rounded.
 
 Each choice has a dummy branch of frequency 1 at either end. They let the encoder describe a
 choice by three numbers (what lies left of it, itself, what lies right) instead of sixteen.
@@ -23,16 +24,25 @@ from pixelcodec.models.program import Distribution
 
 PRECISION = 24
 BRANCHES = 16
-_STRIDES = {1: (1,), 8: (16, 1)}
+_STRIDES = {1: (1,), 8: (16, 1), 16: (4096, 256, 16, 1)}
 
 
 def strides(bit_depth: int) -> tuple[int, ...]:
-    """Width in levels of a branch of each choice that makes a sample of 1 or 8 bits."""
+    """Width in levels of a branch of each choice that makes a sample of 1, 8 or 16 bits."""
     return _STRIDES[bit_depth]
 
 
 FLOOR = 64
 """Added to the mass of each level, so that nothing is impossible."""
+
+FLOOR_OF_16_BITS = 1
+"""The same where levels are many."""
+
+
+def floor(bit_depth: int) -> int:
+    """What is added to the mass of each level of a sample of 1, 8 or 16 bits."""
+    return FLOOR_OF_16_BITS if bit_depth == 16 else FLOOR
+
 
 _SHARED = 2**PRECISION - BRANCHES - 2
 """Frequency that the branches share out, beyond one for each and for each dummy."""
@@ -41,15 +51,13 @@ Integers = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 
-def describe(
-    distribution: Distribution, samples: npt.NDArray[np.uint8], bit_depth: int = 8
-) -> Floats:
+def describe(distribution: Distribution, samples: Integers, bit_depth: int = 8) -> Floats:
     """What the encoder needs to know of each choice.
 
     Args:
         distribution: of n samples.
-        samples: uint8 [n].
-        bit_depth: of the samples, 1 or 8.
+        samples: uint8, of 16 bits uint16 [n].
+        bit_depth: of the samples, 1, 8 or 16.
 
     Returns:
         float32 [n, choices, 3], whole numbers: frequency left of the branch, of the branch, and
@@ -57,16 +65,16 @@ def describe(
     """
     edges = _edges_around(samples, strides(bit_depth))
     choices = np.empty((len(samples), len(strides(bit_depth)), 3), np.float32)
-    _describe(edges, distribution.cumulative(edges), choices)
+    _describe(edges, distribution.cumulative(edges), floor(bit_depth), choices)
     return choices
 
 
-def _edges_around(samples: npt.NDArray[np.uint8], strides: tuple[int, ...]) -> Integers:
+def _edges_around(samples: Integers, strides: tuple[int, ...]) -> Integers:
     """Edges of all levels, then for each choice of the branch that is taken: int32 [n, 2 + 2 m]."""
     edges = np.empty((len(samples), 2 + 2 * len(strides)), np.int32)
     edges[:, 0], edges[:, 1] = 0, BRANCHES * strides[0]
     for i, stride in enumerate(strides, 1):
-        edges[:, 2 * i] = samples & -stride % 256
+        edges[:, 2 * i] = samples & -stride % (BRANCHES * strides[0])
         edges[:, 2 * i + 1] = edges[:, 2 * i] + stride
     return edges
 
@@ -83,16 +91,16 @@ def _share(part: Any, total: Any) -> Any:
 
 
 @compiled
-def _describe(edges: Integers, masses: Integers, choices: Floats) -> None:
+def _describe(edges: Integers, masses: Integers, floor: int, choices: Floats) -> None:
     for n in range(len(edges)):
         for i in range(choices.shape[1]):
             outer, inner = 2 * i, 2 * i + 2
             width = edges[n, inner + 1] - edges[n, inner]
             branch = (edges[n, inner] - edges[n, outer]) // width
-            start = np.int64(masses[n, outer]) + edges[n, outer] * FLOOR
-            total = masses[n, outer + 1] + edges[n, outer + 1] * FLOOR - start
-            left = masses[n, inner] + edges[n, inner] * FLOOR - start
-            right = masses[n, inner + 1] + edges[n, inner + 1] * FLOOR - start
+            start = np.int64(masses[n, outer]) + edges[n, outer] * floor
+            total = masses[n, outer + 1] + edges[n, outer + 1] * floor - start
+            left = masses[n, inner] + edges[n, inner] * floor - start
+            right = masses[n, inner + 1] + edges[n, inner + 1] * floor - start
             below = _share(left, total) + branch + 1
             above = _share(right, total) + branch + 2
             choices[n, i, 0] = below - 1
@@ -101,17 +109,25 @@ def _describe(edges: Integers, masses: Integers, choices: Floats) -> None:
 
 
 @compiled
-def _tabulate(masses: Integers, stride: int, choices: Floats) -> None:
-    """Frequencies minus 1 of all branches and dummies, from masses [n, 17] into [n, 18]."""
+def _tabulate(masses: Integers, floor: int, choices: Floats) -> None:
+    """Frequencies minus 1 of all branches and dummies, from masses [n, 17] into [n, 18].
+
+    ``floor``: of a branch.
+    """
     for n in range(len(masses)):
         start = np.int64(masses[n, 0])
-        total = masses[n, BRANCHES] - start + BRANCHES * stride * FLOOR
+        total = masses[n, BRANCHES] - start + BRANCHES * floor
         below = np.int64(0)
         for branch in range(BRANCHES):
-            part = masses[n, branch + 1] - start + (branch + 1) * stride * FLOOR
+            part = masses[n, branch + 1] - start + (branch + 1) * floor
             above = _share(part, total)
             choices[n, branch + 1] = above - below
             below = above
+
+
+def sample_type(bit_depth: int) -> type[np.uint8 | np.uint16]:
+    """Of samples of 1, 8 or 16 bits."""
+    return np.uint16 if bit_depth == 16 else np.uint8
 
 
 class StripEncoder:
@@ -139,18 +155,21 @@ def check_length(payload: bytes, samples: int, bit_depth: int = 8) -> None:
     Raises:
         FormatError: it is too short even if every choice was as likely as a choice can be.
     """
-    fewest = sum(_FEWEST_BITS[stride] for stride in strides(bit_depth))
+    fewest = sum(_fewest_bits(stride * floor(bit_depth)) for stride in strides(bit_depth))
     if 8 * len(payload) + _STATE_BITS < samples * fewest:
         raise FormatError(f"a strip of {samples:,} samples cannot be of {len(payload)} bytes")
 
 
 _STATE_BITS = 64
-# What the other branches of a choice have at least: FLOOR for each level of theirs, of a total
-# below 2**28.9, and 1; and 1 for each dummy.
-_FEWEST_BITS = {
-    16: -math.log2(1 - 527 / 2**PRECISION),
-    1: -math.log2(1 - 47 / 2**PRECISION),
-}
+
+
+def _fewest_bits(floor: int) -> float:
+    """Of a choice between branches, each of a mass of ``floor`` or more, of a total below 2**28.9.
+
+    The other branches have their share of 2**24, and 1 each.
+    """
+    others = (BRANCHES - 1) * floor // 30 + BRANCHES - 1
+    return -math.log2(1 - others / 2**PRECISION)
 
 
 class StripDecoder:
@@ -167,28 +186,28 @@ class StripDecoder:
         words = np.frombuffer(payload, "<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._family = constriction.stream.model.Categorical(perfect=False)
-        self._strides, self._highest = strides(bit_depth), 2**bit_depth - 1
+        self._bit_depth, self._highest = bit_depth, 2**bit_depth - 1
 
-    def decode(self, distribution: Distribution) -> npt.NDArray[np.uint8]:
-        """The next samples, one for each distribution.
+    def decode(self, distribution: Distribution) -> Integers:
+        """The next samples, one for each distribution: uint8, of 16 bits uint16.
 
         Raises:
             FormatError: no encoder wrote such words.
         """
         samples = np.zeros(len(distribution), np.int32)
-        for stride in self._strides:
+        for stride in strides(self._bit_depth):
             edges = samples[:, None] + _BRANCH_EDGES * np.int32(stride)
             samples += self._choose(distribution, edges, stride) * np.int32(stride)
         if samples.max() > self._highest:
             raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
-        return samples.astype(np.uint8)
+        return samples.astype(sample_type(self._bit_depth))
 
     def _choose(
         self, distribution: Distribution, edges: Integers, stride: int
     ) -> npt.NDArray[np.int32]:
         """Decode a choice between the branches that ``edges`` [n, 17] bound: int32 [n]."""
         choices = np.zeros((len(edges), BRANCHES + 2), np.float32)
-        _tabulate(distribution.cumulative(edges), stride, choices)
+        _tabulate(distribution.cumulative(edges), stride * floor(self._bit_depth), choices)
         try:
             symbols: npt.NDArray[np.int32] = self._coder.decode(self._family, choices)
         except AssertionError:  # what constriction raises for words that no encoder wrote

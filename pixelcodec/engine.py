@@ -19,12 +19,14 @@ import torch
 
 from pixelcodec import coder, exact
 from pixelcodec.errors import ModelError
-from pixelcodec.models.architectures import make_learning_program, make_program
+from pixelcodec.models.architectures import make_learning_program, make_program, remembers
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import MAPS, Conditionals, Distribution, Program
 from pixelcodec.schedule import Canvas, Carry, Stack, Wave, stacks, symbol_positions, waves
 
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8, of 16 bits uint16."""
+
 Integers = npt.NDArray[Any]
 Value = TypeVar("Value", bound=np.generic)
 Progress = Callable[[int], None]
@@ -84,17 +86,18 @@ class Engine:
         """Of the image that is coded first; 1: there is but one."""
         return self.scales[0][0]
 
-    def learner(self, learning: int) -> Program:
+    def learner(self, learning: int, channels: int) -> Program:
         """A program of its own for one image, which learns from it.
 
         Args:
-            learning: how, see :meth:`pixelcodec.models.learning.Learning.of`.
+            learning: how, see :func:`pixelcodec.models.architectures.make_learning_program`.
+            channels: of the image.
 
         Raises:
             ModelError: networks of this architecture do not learn.
         """
         with exact.undisturbed(self.device):
-            return make_learning_program(self.network, self.arithmetic, learning)
+            return make_learning_program(self.network, self.arithmetic, learning, channels)
 
 
 def reveal_all(conditionals: Conditionals, channels: int, choose: ChooseHere) -> Samples:
@@ -364,7 +367,7 @@ class StripCoder:
         self._width, self._channels, self._tile = width, channels, tile
         self.scales = [
             Scale(begin, step, channels, engine.device, restart or tile > 0)
-            for step, begin in _beginnings(engine, learning)
+            for step, begin in _beginnings(engine, learning, channels)
         ]
 
     def coded_samples(self, rows: int) -> Iterator[Integers]:
@@ -386,10 +389,12 @@ class StripCoder:
         return stacks(rows, self._width, self._tile)
 
 
-def _beginnings(engine: Engine, learning: int) -> list[tuple[int, Callable[[], Program]]]:
+def _beginnings(
+    engine: Engine, learning: int, channels: int
+) -> list[tuple[int, Callable[[], Program]]]:
     """Steps and beginnings of programs, coarsest first."""
-    if learning:
-        return [(1, partial(engine.learner, learning))]
+    if learning or remembers(engine.network):
+        return [(1, partial(engine.learner, learning, channels))]
     return [(step, partial(_itself, program)) for step, program in engine.scales]
 
 
@@ -452,7 +457,8 @@ class StripDecoder(StripCoder):
         Raises:
             FormatError: a part is not one of a strip.
         """
-        out = np.zeros((height, self._width, self._channels), np.uint8)
+        shape = (height, self._width, self._channels)
+        out = np.zeros(shape, coder.sample_type(self._bit_depth))
         for scale, payload in zip(self.scales, parts, strict=False):
             self._decode_part(scale, payload, out, progress)
         return out

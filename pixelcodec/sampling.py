@@ -16,7 +16,7 @@ from PIL import Image
 
 from pixelcodec import exact
 from pixelcodec.api import as_picture
-from pixelcodec.coder import FLOOR
+from pixelcodec.coder import floor, sample_type
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
@@ -27,12 +27,14 @@ from pixelcodec.runtime import Progress, cpu_threads, make_engine, pixel_counter
 from pixelcodec.schedule import stacks
 
 Mask = npt.NDArray[np.bool_]
-Samples = npt.NDArray[np.uint8]
+Samples = npt.NDArray[Any]
+"""uint8, of 16 bits uint16."""
+
 Images = npt.NDArray[Any]
 """uint8, or bool where samples are of one bit."""
 
 Floats = npt.NDArray[np.float64]
-Given = npt.NDArray[np.int16]
+Given = npt.NDArray[np.int32]
 """Samples that are given, and :data:`DRAWN`, of an image or of many."""
 
 DRAWN = -1
@@ -77,9 +79,9 @@ def sample(
         progress: called with pixels done and pixels in all.
 
     Returns:
-        uint8 [count, height, width] or [count, height, width, 3], or bool [count, height, width]
-        where the model's samples are of one bit. They depend on model, size, channels, temperature
-        and seed alone.
+        uint8 [count, height, width] or [count, height, width, 3]; bool where the model's samples
+        are of one bit, uint16 where they are of 16. They depend on model, size, channels,
+        temperature and seed alone.
 
     Raises:
         ModelError: there is no such model, or it codes no images of so many channels.
@@ -92,7 +94,7 @@ def sample(
         if min(count, height, width) < 1:
             raise ValueError(f"{count} images of {width} x {height} pixels: all must be 1 or more")
         channels = channels or max(engine.program.channels)
-        given = np.full((height, width, channels), DRAWN, np.int16)
+        given = np.full((height, width, channels), DRAWN, np.int32)
         return fill(engine, given, count, temperature, seed, progress)
 
 
@@ -146,7 +148,7 @@ def complete(
     with cpu_threads(threads):
         engine = make_engine(zoo.load(model), backend, device)
         check_bit_depth(picture.bit_depth, engine.program.bit_depth, model)
-        given = picture.samples.astype(np.int16)
+        given = picture.samples.astype(np.int32)
         given[mask] = DRAWN
         return fill(engine, given, count, temperature, seed, progress)
 
@@ -207,7 +209,9 @@ def grid(images: Images, columns: int) -> Samples:
 
 
 def as_bytes(images: Images) -> Samples:
-    """Samples of one bit as 0 and 255; others as they are."""
+    """Samples of one bit as 0 and 255, of 16 bits their high bytes; others as they are."""
+    if images.dtype == np.uint16:
+        return (images >> 8).astype(np.uint8)
     return images.astype(np.uint8) * 255 if images.dtype == np.bool_ else images
 
 
@@ -242,7 +246,8 @@ def fill(
     coder = StripCoder(engine, width, channels, restart=True)
     finished = pixel_counter(progress, count * height * width)
     together = max(1, STACK_PIXELS // (height * width))
-    drawn = np.empty((count, *given.shape), np.uint8)
+    dtype = sample_type(program.bit_depth)
+    drawn = np.empty((count, *given.shape), dtype)
     with exact.undisturbed(engine.device):
         for first in range(0, count, together):
             part = drawn[first : first + together]
@@ -252,7 +257,7 @@ def fill(
                 where = (slice(None), *stack.index)
                 shape = (-1, stack.rows, stack.width, channels)
                 tiles, throws = known[where].reshape(shape), thrown[where].reshape(shape)
-                found = np.zeros(tiles.shape, np.uint8)
+                found = np.zeros(tiles.shape, dtype)
                 for scale in coder.scales:
                     own, dice_of_own = scale.of(tiles), scale.of(throws)
                     choose = _Choice(program.bit_depth, temperature, own, dice_of_own)
@@ -281,7 +286,7 @@ class _Choice:
         given = self.given[:, y, x, channel].ravel()
         dice = self.dice[:, y, x, channel].ravel()
         drawn = draw(distribution, dice, 1 << self.bit_depth, self.temperature)
-        return np.where(given == DRAWN, drawn, given).astype(np.uint8)
+        return np.where(given == DRAWN, drawn, given).astype(drawn.dtype)
 
 
 def draw(
@@ -296,15 +301,17 @@ def draw(
         temperature: see :func:`sample`. At 0 and 1 all masses are whole numbers, exact.
 
     Returns:
-        uint8 [n].
+        uint8, of 16 bits uint16 [n].
     """
+    bit_depth = levels.bit_length() - 1
     edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(dice), 1))
-    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + FLOOR
+    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor(bit_depth)
+    dtype = sample_type(bit_depth)
     if temperature == 0:
-        likeliest: Samples = masses.argmax(1).astype(np.uint8)
+        likeliest: Samples = masses.argmax(1).astype(dtype)
         return likeliest
     if temperature != 1:
         masses = (masses / masses.max(1, keepdims=True)) ** (1 / temperature)
     ends = masses.cumsum(1)
-    drawn: Samples = (ends <= (dice * ends[:, -1])[:, None]).sum(1).astype(np.uint8)
+    drawn: Samples = (ends <= (dice * ends[:, -1])[:, None]).sum(1).astype(dtype)
     return drawn

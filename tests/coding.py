@@ -59,7 +59,8 @@ def encode(
     ``engine``: made of the network, with its changes.
     """
     height, width = image.shape[:2]
-    rows = image.reshape(height, width, -1).astype(np.uint8)
+    rows = image.reshape(height, width, -1)
+    rows = rows.view(np.uint8) if rows.dtype == np.bool_ else rows
     channels, bit_depth = rows.shape[2], engine.program.bit_depth
     header = Header(
         *(width, height, channels, bit_depth, strip_rows, network.model_id, restart, tile),

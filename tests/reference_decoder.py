@@ -269,11 +269,9 @@ class StandardDecoder:
         read = {b"\x89PNG": read_png, b"RIFF": read_webp}.get(payload[:4])
         if read is None:
             raise ValueError("a standard strip of no known format")
-        samples, bit_depth = read(payload, self.header.colour)
+        samples = read(payload, self.header.colour, self.header.bit_depth)
         if samples.shape[:2] != (len(rows), self.header.width):
             raise ValueError("a standard strip of another size")
-        if bit_depth != self.header.bit_depth:
-            raise ValueError("a standard strip of another bit depth")
         self.strips.append(samples)
 
     def image(self) -> Samples:
@@ -281,28 +279,37 @@ class StandardDecoder:
         return np.concatenate(self.strips)
 
 
-def read_webp(data: bytes, colour: int) -> tuple[Samples, int]:
-    """Return the samples, [height, width, ``colour``], and the bit depth of a WebP file."""
+def read_webp(data: bytes, colour: int, bit_depth: int) -> Samples:
+    """Return the samples, [height, width, ``colour``], of a WebP file."""
     if data[12:16] != b"VP8L":
         raise ValueError("a WebP with losses, or one that moves")
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-        if image.mode not in {3: ("RGB",), 4: ("RGB", "RGBA")}.get(colour, ()):
+        if image.mode not in (("RGB",) if colour % 2 else ("RGB", "RGBA")):
             raise ValueError("a WebP of another kind of pixels")
-        return np.array(image.convert("RGB" if colour == 3 else "RGBA")), 8
+        samples: Samples = np.array(image.convert("RGB" if colour % 2 else "RGBA"))
+    if colour < 3:
+        if (samples[:, :, :2] != samples[:, :, 1:3]).any():
+            raise ValueError("a WebP of colours that are not gray")
+        samples = samples[:, :, 2:]
+    if bit_depth > 8 or samples.max() >> bit_depth:
+        raise ValueError("a WebP of another bit depth")
+    return samples
 
 
 PNG_COLOURS = {0: 1, 4: 2, 2: 3, 6: 4}
 """Of each colour type of PNG without a palette: samples a pixel."""
 
 
-def read_png(data: bytes, colour: int) -> tuple[Samples, int]:
-    """Return the samples, [height, width, ``colour``], and the bit depth of a PNG file."""
+def read_png(data: bytes, colour: int, bits: int) -> Samples:
+    """Return the samples of so many ``bits``, [height, width, ``colour``], of a PNG file."""
     chunks = list(png_chunks(data))
     if chunks[0][0] != b"IHDR":
         raise ValueError("a PNG without a beginning")
     width, height, bit_depth, kind, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
     if rest != [0, 0, 0] or PNG_COLOURS.get(kind) != colour:
         raise ValueError("a PNG of another kind of pixels")
+    if bit_depth != bits:
+        raise ValueError("a PNG of another bit depth")
     filtered = zlib.decompress(b"".join(chunk for name, chunk in chunks if name == b"IDAT"))
     pitch = -(-width * colour * bit_depth // 8)
     if len(filtered) != height * (1 + pitch):
@@ -319,7 +326,7 @@ def read_png(data: bytes, colour: int) -> tuple[Samples, int]:
         bits = np.unpackbits(packed, axis=1).reshape(height, -1, bit_depth)
         powers = 2 ** np.arange(bit_depth)[::-1]
         samples = (bits @ powers).astype(np.uint8)[:, : width * colour]
-    return samples.reshape(height, width, colour), bit_depth
+    return samples.reshape(height, width, colour)
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -453,13 +460,15 @@ def canonical(value: Any) -> bytes:
 class Distribution(ABC):
     """The distribution of one sample, as a growing function of edges."""
 
+    floor = 64
+
     @abstractmethod
     def below(self, e: int) -> int:
         """Return F(e), which the architecture gives."""
 
     def mass(self, e: int) -> int:
         """Return M(e), the mass below edge ``e``."""
-        return 64 * e + self.below(e)
+        return self.floor * e + self.below(e)
 
 
 @dataclass
@@ -839,7 +848,597 @@ class WavefrontPixelCNN(Architecture):
             pixel.seen[self.config["width"] + c] = self.companding[255 + residual]
 
 
+# The architecture wavefront-gray-1
+
+
+@dataclass
+class GrayPixel(Pixel):
+    """A pixel as ``wavefront-gray-1`` knows it."""
+
+    centre: int
+    unit: int
+    features: Vector
+    activations: Vector
+    lesson: "GrayLesson | None" = None
+    passed: dict[int, tuple[Vector, Vector]] = field(default_factory=dict)
+    """Taps and hidden units of each block that learns."""
+
+
+class GrayLesson(NamedTuple):
+    """What the head saw and gave."""
+
+    inputs: Vector
+    hidden: Vector
+    to_output: Vector
+    parameters: list[int]
+    mixture: "GrayMixture"
+
+
+@dataclass(frozen=True)
+class GrayMixture(Distribution):
+    """A mixture of logistics in units of a pixel."""
+
+    weights: list[int]
+    means: list[int]
+    scales: list[int]
+    sigmoid: list[int]
+    inverse_scale: list[int]
+    levels: int
+    floor: int
+
+    def below(self, e: int) -> int:
+        """Return F(e)."""
+        return sum(w * self.logistic(e, k) for k, w in enumerate(self.weights)) >> 6
+
+    def place(self, e: int, k: int) -> tuple[int, int]:
+        """Return v and p of component ``k`` at edge ``e``."""
+        v = 16 * e - 8 - self.means[k]
+        return v, min((abs(v) * self.inverse_scale[self.scales[k]]) >> 10, 2**24 - 1)
+
+    def logistic(self, e: int, k: int) -> int:
+        """Return the logistic of component ``k`` at edge ``e``."""
+        v, p = self.place(e, k)
+        i = p >> 12
+        upper = self.sigmoid[i] + (((self.sigmoid[i + 1] - self.sigmoid[i]) * (p & 4095)) >> 12)
+        return upper if v >= 0 else 2**22 - 1 - upper
+
+    def spread(self, e: int, k: int) -> int:
+        """Return g(e) of component ``k``."""
+        (v, p), logistic = self.place(e, k), self.logistic(e, k)
+        angle = p >> 4 if v >= 0 else -(p >> 4)
+        return ((logistic * (2**22 - 1 - logistic)) >> 22) * angle
+
+    def between(self, low: int, high: int, k: int) -> tuple[int, int, int]:
+        """Return mass, lean and spread of component ``k`` between two edges."""
+        below, above = self.logistic(low, k), self.logistic(high, k)
+        weight, spread = self.weights[k], self.spread(high, k) - self.spread(low, k)
+        return weight * (above - below), (2**22 - 1 - below - above) >> 6, weight * spread
+
+    def gradient(self, sample: int, parameters: list[int], unit: int, size: int) -> list[int]:
+        """Return D of all parameters; ``size`` is the element of the table for the ``unit``."""
+        components = range(len(self.weights))
+        here = [self.between(sample, sample + 1, k) for k in components]
+        whole = [self.between(0, self.levels, k) for k in components]
+        total = 64 * self.floor + sum(mass for mass, _, _ in here)
+        total_of_whole = 64 * self.floor * self.levels + sum(mass for mass, _, _ in whole)
+        logits, means, scales = [], [], []
+        for k in components:
+            after = (here[k][0] << 15) // total
+            before = (whole[k][0] << 15) // total_of_whole
+            logits.append(before - after)
+            pull = after * here[k][1] - before * whole[k][1]
+            moves = self.means[k] not in (-1024, 16 * (self.levels + 63))
+            found = (((pull * self.inverse_scale[self.scales[k]]) >> 28) * size) >> 23
+            means.append(found if moves else 0)
+            spread = here[k][2] // total - whole[k][2] // total_of_whole
+            within = 0 <= parameters[2 * len(components) + k] + 2 * unit <= 159
+            scales.append((spread * 45426) >> 15 if within else 0)
+        return [limit(d, 2**19) for d in (*logits, *means, *scales)]
+
+
+class GrayLearner:
+    """All layers that learn."""
+
+    def __init__(self, network: Network, learning: int) -> None:
+        """Begin as ``network``."""
+        depth, rate = divmod(learning - 1, 3)
+        self.rate, self.t, self.pixels = (8, 16, 32)[rate], 0, 0
+        self.unit = network.table("unit", 65)
+        self.head, self.parameters = self.whole(network, "head"), self.whole(network, "parameters")
+        blocks = network.config["blocks"]
+        self.learning = range(max(0, blocks - depth), blocks)
+        self.spatial = {i: self.whole(network, f"spatial.{i}") for i in self.learning}
+        self.mix = {i: self.whole(network, f"mix.{i}") for i in self.learning}
+
+    def whole(self, network: Network, name: str) -> LearningLayer:
+        """Return the layer ``name``, with the inputs that it has."""
+        layer = network.layer(name)
+        inputs = len(layer.weight)
+        return LearningLayer(layer, list(range(inputs)), inputs)
+
+    def learn(self, pixels: list[GrayPixel]) -> None:
+        """Take in a wave."""
+        for pixel in pixels:
+            self.take_in(pixel)
+        self.pixels += len(pixels)
+        if self.pixels >= 128:
+            for layer in (self.head, self.parameters):
+                layer.update(self.t, self.rate)
+            for layer in (*self.spatial.values(), *self.mix.values()):
+                layer.update(self.t, self.rate // 2)
+            self.t, self.pixels = self.t + 1, 0
+
+    def take_in(self, pixel: GrayPixel) -> None:
+        """Add to all sums what a ``pixel`` tells."""
+        assert pixel.lesson is not None
+        inputs, hidden, to_output, parameters, mixture = pixel.lesson
+        size = self.unit[pixel.unit]
+        gradient = np.array(mixture.gradient(pixel.samples[0], parameters, pixel.unit, size))
+        self.parameters.take_in(to_output, gradient)
+        of_hidden = self.parameters.back(to_output, gradient)[: len(hidden)]
+        self.head.take_in(inputs, of_hidden)
+        of_stream = self.head.back(inputs, of_hidden)[: len(pixel.activations)] >> 4
+        for i in reversed(self.learning):
+            taps, inside = pixel.passed[i]
+            self.mix[i].take_in(inside, of_stream)
+            of_inside = self.mix[i].back(inside, of_stream)
+            self.spatial[i].take_in(taps, of_inside)
+            of_own = self.spatial[i].back(taps, of_inside)[-len(of_stream) :]
+            of_stream = of_stream + (of_own >> 4)
+
+
+Weights = dict[Place, int]
+PREDICTORS: list[Weights] = [
+    {(-1, 0): 2, (0, -1): 2, (-1, -1): -2},
+    {(-1, 0): 4, (-2, 0): -2},
+    {(0, -1): 4, (0, -2): -2},
+    {(-1, 0): 2, (1, -1): 2, (0, -1): -2},
+    {(0, -1): 2, (1, -1): 2, (1, -2): -2},
+    {(-1, 0): 2, (1, -1): 1, (-1, -1): -1},
+    {(-1, 0): 6, (-2, 0): -6, (-3, 0): 2},
+    {(0, -1): 6, (0, -2): -6, (0, -3): 2},
+    {(-1, 0): 4, (0, -1): 4, (-1, -1): -4, (-2, 0): -2, (-2, -1): 2, (0, -2): -2, (-1, -2): 2},
+    {(-1, 0): 2, (0, -1): 1, (1, -1): 1, (-1, -1): -2},
+]
+"""Of differences at columns and rows from the pixel."""
+
+
+def unit_of(total: int, n: int) -> int:
+    """Return the unit of a sum of differences that counts ``n`` of them."""
+    mean = max(total * 256 // max(n, 1), 1)
+    o = mean.bit_length() - 1
+    return min(max(4 * o + ((4 * mean >> o) & 3) - 32, 0), 64)
+
+
+class WavefrontGray(Architecture):
+    """The architecture ``wavefront-gray-1``."""
+
+    slope = 2
+    learner_in_hand: GrayLearner | None = None
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        self.layer, self.config, self.width = network.layer, network.config, width
+        if (header.colour, header.bit_depth) != (1, self.config["bit_depth"]):
+            raise ValueError("a colour or bit depth of which the model codes no images")
+        self.highest = 2**header.bit_depth - 1
+        self.companding = network.table("companding", 2048)
+        self.inverse_unit, self.unit = (network.table(n, 65) for n in ("inverse_unit", "unit"))
+        self.sigmoid, self.exp = network.table("sigmoid", 4097), network.table("exp", 256)
+        self.inverse_scale = network.table("inverse_scale", 160)
+        self.samples: dict[Place, int] = {}
+        self.kept: list[dict[Place, Vector]] = [{} for _ in range(self.config["blocks"])]
+
+    def sample(self, x: int, y: int) -> int:
+        """Return the sample of a pixel."""
+        inside = 0 <= x < self.width and y >= 0
+        return self.samples[x, y] if inside else 5 * (self.highest + 1) // 2
+
+    def companded(self, v: int, unit: int) -> int:
+        """Return a difference as the network sees it."""
+        found = self.companding[min((abs(v) * self.inverse_unit[unit]) >> 12, 2047)]
+        return -found if v < 0 else found
+
+    def context(self, x: int, y: int) -> tuple[int, int, Vector]:
+        """Return centre, unit and features of the pixel in hand."""
+        w, n, nw = self.sample(x - 1, y), self.sample(x, y - 1), self.sample(x - 1, y - 1)
+        centre = max(min(w, n), min(max(w, n), w + n - nw)) & self.highest
+        places = [
+            *((dx, -3) for dx in range(-3, 4)),
+            *((dx, -2) for dx in range(-3, 4)),
+            *((dx, -1) for dx in range(-3, 2)),
+            *((dx, 0) for dx in range(-3, 0)),
+        ]
+        d, total, count = {}, 0, 0
+        for dx, dy in places:
+            sample, away = self.sample(x + dx, y + dy), dx**2 + dy**2
+            inside = sample <= self.highest
+            d[dx, dy] = sample - centre if inside else 0
+            weight = (2 if away <= 2 else 1 if away <= 5 else 0) if inside else 0
+            total, count = total + weight * abs(d[dx, dy]), count + weight
+        activity = unit_of(total, count)
+        found = [sum(k * d[place] for place, k in each.items()) >> 1 for each in PREDICTORS]
+        unit = unit_of(sum(map(abs, found[:6])), 6)
+        features = [self.companded(d[place], activity) for place in places]
+        features += [self.companded(v, unit) for v in (*found, centre, self.highest - centre)]
+        features += [2 * unit - 63, limit(4 * (activity - unit), 127)]
+        return centre, unit, np.array(features, np.int64)
+
+    def look(self, x: int, y: int) -> GrayPixel:
+        """Return the pixel in hand, with all that the network sees of its neighbours."""
+        centre, unit, features = self.context(x, y)
+        stream = self.layer("input")(features)
+        learner, passed = self.learner_in_hand, {}
+        for i, kept in enumerate(self.kept):
+            kept[x, y] = relu(stream >> 4)
+            places = [(x - 1, y - 1), (x, y - 1), (x + 1, y - 1), (x - 1, y), (x, y)]
+            vectors = [
+                kept[a, b] if 0 <= a < self.width and b >= 0 else zeros(len(stream))
+                for a, b in places
+            ]
+            taps = np.concatenate(vectors)
+            if learner is not None and i in learner.learning:
+                inside = relu(learner.spatial[i](taps))
+                stream = stream + learner.mix[i](inside)
+                passed[i] = taps, inside
+            else:
+                inside = relu(self.layer(f"spatial.{i}")(taps))
+                stream = stream + self.layer(f"mix.{i}")(inside)
+        return GrayPixel(x, y, centre, unit, features, relu(stream >> 4), passed=passed)
+
+    @staticmethod
+    def learner(network: Network, header: Header) -> GrayLearner | None:
+        """Return layers that learn, begun anew."""
+        return GrayLearner(network, header.learning) if header.learning else None
+
+    def learn_by(self, learner: GrayLearner | None) -> None:
+        """Share the layers of a ``learner`` with others."""
+        self.learner_in_hand = learner
+
+    def distribution(self, pixel: GrayPixel, c: int) -> GrayMixture:
+        """Return the distribution of the one channel of ``pixel``."""
+        learner, k = self.learner_in_hand, self.config["components"]
+        head = self.layer("head") if learner is None else learner.head
+        output = self.layer("parameters") if learner is None else learner.parameters
+        inputs = np.concatenate([pixel.activations, pixel.features])
+        hidden = relu(head(inputs))
+        to_output = np.concatenate([hidden, pixel.features])
+        parameters = output(to_output).tolist()
+        logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k :]
+        size, most = self.unit[pixel.unit], 16 * (self.highest + 64)
+        of_levels = [((mean * size) >> 10) + 16 * pixel.centre for mean in means]
+        found = GrayMixture(
+            weights=[self.exp[min(max(logits) - logit, 255)] for logit in logits],
+            means=[min(max(mean, -1024), most) for mean in of_levels],
+            scales=[min(max(scale + 2 * pixel.unit, 0), 159) for scale in scales],
+            sigmoid=self.sigmoid,
+            inverse_scale=self.inverse_scale,
+            levels=self.highest + 1,
+            floor=1 if self.highest > 255 else 64,
+        )
+        pixel.lesson = GrayLesson(inputs, hidden, to_output, parameters, found)
+        return found
+
+    def decoded(self, pixel: GrayPixel, c: int) -> None:
+        """Take in the sample of ``pixel``."""
+        self.samples[pixel.x, pixel.y] = pixel.samples[0]
+
+
 # The networks of the paper
+
+
+# The architecture graphics-1
+
+
+@dataclass
+class GraphicsPixel(Pixel):
+    """A pixel as ``graphics-1`` knows it."""
+
+    contexts: list[int]
+    colours: list[int]
+    rows: list[Vector]
+    centre: list[int]
+    seen: list[int]
+    weights: list[int]
+    first: list[int] = field(init=False)
+    lessons: dict[int, tuple[Vector, Vector, list[int], Mixture]] = field(default_factory=dict)
+    whole: list[int] = field(default_factory=lambda: [0, 0, 0, 255])
+
+    def __post_init__(self) -> None:
+        """Keep the weights that it had at first."""
+        self.first = self.weights
+
+
+@dataclass(frozen=True)
+class ColourMixture(Distribution):
+    """What candidates, new and seen colours give."""
+
+    levels: list[int]
+    weights: list[int]
+    new: list[int] | None
+    seen: list[int]
+
+    def below(self, e: int) -> int:
+        """Return F(e)."""
+        of_candidates = zip(self.levels, self.weights, strict=False)
+        return self.spread(0, e) + sum(weight for level, weight in of_candidates if level < e)
+
+    def spread(self, low: int, high: int) -> int:
+        """Return what new and seen colours have between two edges."""
+        if self.new is None:
+            return (sum(self.weights[-2:]) * high >> 8) - (sum(self.weights[-2:]) * low >> 8)
+        return self.part(self.new, -2, low, high) + self.part(self.seen, -1, low, high)
+
+    def part(self, masses: list[int], which: int, low: int, high: int) -> int:
+        """Return what one of the two has between two edges."""
+        if masses[256] == 0:
+            return 0
+        return self.weights[which] * (masses[high] - masses[low]) // masses[256]
+
+    def after(self, sample: int) -> list[int]:
+        """Return the weights once the ``sample`` is known."""
+        if self.new is None:
+            new, seen = (weight >> 8 for weight in self.weights[-2:])
+        else:
+            new = self.part(self.new, -2, sample, sample + 1)
+            seen = self.part(self.seen, -1, sample, sample + 1)
+        of_candidates = zip(self.levels, self.weights, strict=False)
+        left = [weight if level == sample else 0 for level, weight in of_candidates]
+        return filled([*left, max(new, 1), seen])
+
+
+def filled(weights: list[int]) -> list[int]:
+    """Return ``weights``, doubled as often as they may be."""
+    shift = 0
+    while sum(weights) << (shift + 1) < 2**28:
+        shift += 1
+    return [weight << shift for weight in weights]
+
+
+def logarithm(n: int) -> int:
+    """Return log(n)."""
+    e = (n + 1).bit_length() - 1
+    return min(8 * e + ((8 * (n + 1) >> e) % 8), 127)
+
+
+def colour_of(samples: list[int]) -> int:
+    """Return the colour of four samples."""
+    return sum(sample << 10 * c for c, sample in enumerate(samples))
+
+
+def level_of(colour: int, c: int) -> int:
+    """Return channel ``c`` of a colour."""
+    return (colour >> 10 * c) & 1023
+
+
+def distance(one: int, other: int) -> int:
+    """Return the distance of two colours."""
+    return sum(abs(level_of(one, c) - level_of(other, c)) for c in range(4))
+
+
+def stirred(*numbers: int) -> int:
+    """Return the numbers stirred one after the other."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 1) * 11400714819323198485 % 2**64
+    return state
+
+
+class Memory:
+    """Memory and palette, and the layers, which may learn."""
+
+    def __init__(self, network: Network, learning: int, colour: int) -> None:
+        """Begin with nothing."""
+        self.slots: list[dict[int, tuple[int, list[tuple[int, int]]]]] = [{} for _ in range(8)]
+        self.palette: set[int] = set()
+        self.coded = {1: [0], 2: [0, 3], 3: [0, 1, 2], 4: [0, 1, 2, 3]}[colour]
+        self.rate = 64 if learning else 0
+        self.t, self.surprises = 0, 0
+        self.choice, self.logit = self.layer(network, "choice"), self.layer(network, "logit")
+        self.head = [self.layer(network, f"head.{c}") for c in range(4)]
+        self.parameters = [self.layer(network, f"parameters.{c}") for c in range(4)]
+
+    def layer(self, network: Network, name: str) -> LearningLayer:
+        """Return the layer ``name``."""
+        layer = network.layer(name)
+        return LearningLayer(layer, list(range(len(layer.weight))), len(layer.weight))
+
+    def entries(self, i: int, context: int) -> list[tuple[int, int]]:
+        """Return colours and counts of a context."""
+        key, entries = self.slots[i].get((context >> 46) % 65536, (0, []))
+        return entries if key == (context >> 12) % 2**32 + 1 else []
+
+    def learn(self, pixels: list[GraphicsPixel]) -> None:
+        """Take in a wave."""
+        if self.rate:
+            for pixel in pixels:
+                self.take_in(pixel)
+            if self.surprises >= 64:
+                heads = [layers[c] for layers in (self.head, self.parameters) for c in self.coded]
+                for layer in (self.choice, self.logit, *heads):
+                    layer.update(self.t, self.rate)
+                self.t, self.surprises = self.t + 1, 0
+        for pixel in pixels:
+            self.remember(pixel)
+        for pixel in pixels:
+            if len(self.palette) < 4096:
+                self.palette.add(colour_of(pixel.whole))
+
+    def remember(self, pixel: GraphicsPixel) -> None:
+        """Take in the colour of a ``pixel`` at all its contexts."""
+        colour = colour_of(pixel.whole)
+        for i, context in enumerate(pixel.contexts):
+            entries = self.entries(i, context)
+            n = sum(count for other, count in entries if other == colour)
+            others = [entry for entry in entries if entry[0] != colour][:2]
+            halved = [(other, k // 2 + 1 if k > 2 else k) for other, k in others]
+            found = [(colour, min(n + 1, 65535)), *halved]
+            self.slots[i][(context >> 46) % 65536] = (context >> 12) % 2**32 + 1, found
+
+    def take_in(self, pixel: GraphicsPixel) -> None:
+        """Add to all sums what a ``pixel`` tells."""
+        colour = colour_of(pixel.whole)
+        known = [*pixel.colours, None, colour if colour in self.palette else None]
+        target = known.index(colour) if colour in known else len(known) - 2
+        total = sum(pixel.first)
+        if (total - pixel.first[target]) * 256 >= total:
+            self.surprises += 1
+            for i, (row, weight) in enumerate(zip(pixel.rows, pixel.first, strict=True)):
+                d = np.array([(weight << 15) // total - (2**15 if i == target else 0)])
+                self.pass_back(self.choice, self.logit, row, relu(self.choice(row)), d)
+        if target != len(known) - 2:
+            return
+        for c, (inputs, hidden, parameters, mixture) in pixel.lessons.items():
+            residuals = [pixel.whole[d] - pixel.centre[d] for d in range(c)]
+            d = np.array(mixture.gradient(pixel.whole[c], parameters, residuals))
+            self.pass_back(self.head[c], self.parameters[c], inputs, hidden, d)
+
+    def pass_back(
+        self, one: LearningLayer, two: LearningLayer, inputs: Vector, hidden: Vector, d: Vector
+    ) -> None:
+        """Add to the sums of two layers."""
+        two.take_in(hidden, d)
+        one.take_in(inputs, two.back(hidden, d))
+
+
+class Graphics(Architecture):
+    """The architecture ``graphics-1``."""
+
+    slope = 2
+    memory: Memory
+    NEIGHBOURS: ClassVar = [
+        *((-1, 0), (0, -1), (-1, -1), (1, -1), (-2, 0), (0, -2), (1, -2), (-2, -1)),
+        *((-1, -2), (2, -2), (-2, -2), (-3, 0), (0, -3), (3, -2), (1, -3), (-1, -3)),
+    ]
+
+    def __init__(self, network: Network, header: Header, width: int) -> None:
+        """Begin an image with no pixel known."""
+        self.network, self.width, self.colour = network, width, header.colour
+        if header.bit_depth != 8:
+            raise ValueError("a bit depth of which the model codes no images")
+        self.companding, self.sigmoid = (
+            network.table("companding", 1024),
+            network.table("sigmoid", 4096),
+        )
+        self.inverse_scale, self.exp = network.table("inverse_scale", 80), network.table("exp", 256)
+        self.choice_exp = network.table("choice_exp", 512)
+        self.pixels: dict[Place, GraphicsPixel] = {}
+
+    @staticmethod
+    def learner(network: Network, header: Header) -> Memory:
+        """Return memory, palette and layers, begun anew."""
+        return Memory(network, header.learning, header.colour)
+
+    def learn_by(self, learner: Memory) -> None:
+        """Share them."""
+        self.memory = learner
+
+    def samples_of(self, x: int, y: int) -> list[int]:
+        """Return the four channels of a pixel."""
+        return self.pixels[x, y].whole if 0 <= x < self.width and y >= 0 else [640] * 4
+
+    def novel(self, x: int, y: int) -> bool:
+        """Return whether a pixel was no candidate."""
+        pixel = self.pixels[x, y] if 0 <= x < self.width and y >= 0 else None
+        return pixel is None or colour_of(pixel.whole) not in pixel.colours
+
+    def look(self, x: int, y: int) -> GraphicsPixel:
+        """Return the pixel in hand."""
+        places = [(x + dx, y + dy) for dx, dy in self.NEIGHBOURS]
+        near = [self.samples_of(*place) for place in places]
+        w, n, nw = near[:3]
+        centre = [
+            max(min(w[c], n[c]), min(max(w[c], n[c]), w[c] + n[c] - nw[c])) & 255 for c in range(4)
+        ]
+        neighbours = [colour_of(samples) for samples in near]
+        coarse = [colour_of([sample & ~31 for sample in samples]) for samples in near[:4]]
+        contexts = [stirred(*neighbours[:k], i) for i, k in enumerate((16, 10, 6, 4, 2, 1))]
+        contexts += [stirred(*coarse, 6), stirred(7)]
+        colours = self.candidates(near, contexts)
+        of_pixel = [
+            *(16 * (neighbours[i] == neighbours[j]) for i, j in PAIRS),
+            *(16 * self.novel(*place) for place in places[:6]),
+            *(logarithm(distance(neighbours[i], neighbours[j])) for i, j in PAIRS[:4]),
+            *(8 * len(colours), logarithm(len(self.memory.palette))),
+        ]
+        rows = []
+        for own in [*colours, None, None]:
+            away = 0 if own is None else logarithm(distance(own, colour_of(centre)))
+            row = [*(16 * (colour == own) for colour in neighbours)]
+            row += [v for i, h in enumerate(contexts) for v in self.known(i, h, own)]
+            is_new, is_seen = len(rows) == len(colours), len(rows) > len(colours)
+            rows.append(np.array([*row, away, *of_pixel, 16 * is_new, 16 * is_seen]))
+        seen = [
+            self.companding[255 + samples[c] - centre[c]] for samples in near for c in range(4)
+        ] + [max(value - 128, -127) for value in centre]
+        logits = [int(self.memory.logit(relu(self.memory.choice(row)))[0]) for row in rows]
+        weights = [self.choice_exp[min(max(logits) - logit, 511)] for logit in logits]
+        weights[-2] = max(weights[-2], 1)
+        pixel = GraphicsPixel(x, y, contexts, colours, rows, centre, seen, filled(weights))
+        self.pixels[x, y] = pixel
+        return pixel
+
+    def candidates(self, near: list[list[int]], contexts: list[int]) -> list[int]:
+        """Return the candidates of a pixel."""
+        found = [colour_of(samples) for samples in near[:6] if samples[0] != 640]
+        for i, context in enumerate(contexts):
+            entries = self.memory.entries(i, context)
+            found += [colour for colour, _ in entries]
+            if sum(count for _, count in entries) >= 20:
+                break
+        found = found or [colour_of(s) for s in ([0] * 4, [255] * 4, [0, 0, 0, 255])]
+        return list(dict.fromkeys(found))[:12]
+
+    def known(self, i: int, context: int, colour: int | None) -> tuple[int, int, int]:
+        """Return three features that tell what the memory knows of a colour in a context."""
+        entries = self.memory.entries(i, context)
+        n = sum(count for other, count in entries if other == colour)
+        rest = sum(count for _, count in entries) - n
+        return logarithm(n), logarithm(rest), 16 * (entries[:1] == [(colour, n)])
+
+    def distribution(self, pixel: GraphicsPixel, c: int) -> ColourMixture:
+        """Return the distribution of the next channel."""
+        c = self.memory.coded[c]
+        levels = [level_of(colour, c) for colour in pixel.colours]
+        if sum(pixel.weights[-2:]) < 2**16:
+            return ColourMixture(levels, pixel.weights, None, [])
+        residuals = [pixel.whole[d] - pixel.centre[d] for d in range(c)]
+        inputs = np.array([*pixel.seen, *(self.companding[255 + r] for r in residuals)])
+        hidden = relu(self.memory.head[c](inputs))
+        parameters = self.memory.parameters[c](hidden).tolist()
+        k = self.network.config["components"]
+        logits, means, scales, slopes = (
+            parameters[a:b] for a, b in ((0, k), (k, 2 * k), (2 * k, 3 * k), (3 * k, None))
+        )
+        moved = sum(slope * r for slope, r in zip(slopes, residuals, strict=True)) >> 4
+        mixture = Mixture(
+            [self.exp[min(max(logits) - logit, 255)] for logit in logits],
+            [min(max(m + moved + 16 * pixel.centre[c], -128), 4208) for m in means],
+            [min(max(s, 0), 79) for s in scales],
+            self.sigmoid,
+            self.inverse_scale,
+        )
+        pixel.lessons[c] = inputs, hidden, parameters, mixture
+        new = [e + mixture.below(e) - mixture.below(0) for e in range(257)]
+        begins = pixel.whole[:c]
+        times = [0] * 256
+        for colour in self.memory.palette - set(pixel.colours):
+            if [level_of(colour, d) for d in range(c)] == begins:
+                times[level_of(colour, c)] += 1
+        masses = [t * (1 + ((new[v + 1] - new[v]) >> 10)) for v, t in enumerate(times)]
+        return ColourMixture(levels, pixel.weights, new, [0, *accumulate(masses)])
+
+    def decoded(self, pixel: GraphicsPixel, c: int) -> None:
+        """Take in a channel."""
+        found, sample, c = self.distribution(pixel, c), pixel.samples[-1], self.memory.coded[c]
+        pixel.whole[c] = sample
+        if c == 0 and self.colour < 3:
+            pixel.whole[1:3] = sample, sample
+        pixel.weights = found.after(sample)
+
+
+PAIRS = [(0, 1), (0, 2), (1, 2), (1, 3), (0, 4), (1, 5), (3, 6), (2, 7)]
+"""Neighbours that are compared."""
 
 
 @dataclass(frozen=True)
@@ -1137,6 +1736,8 @@ class MultiScaleRowLSTM(RowLSTM):
 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "wavefront-pixelcnn-1": WavefrontPixelCNN,
+    "wavefront-gray-1": WavefrontGray,
+    "graphics-1": Graphics,
     "pixelcnn-1": PixelCNN,
     "row-lstm-1": RowLSTM,
     "diagonal-bilstm-1": DiagonalBiLSTM,
@@ -1203,16 +1804,15 @@ def decode_samples(
     coder: RangeDecoder, distributions: list[Distribution], bit_depth: int
 ) -> list[int]:
     """Decode a sample of each of ``distributions``."""
-    first = range(17) if bit_depth == 1 else range(0, 257, 16)
-    branches = [choose(coder, distribution, first) for distribution in distributions]
-    if bit_depth == 1:
-        if any(branch > 1 for branch in branches):
-            raise ValueError("a branch that never occurs")
-        return branches
-    return [
-        16 * h + choose(coder, distribution, range(16 * h, 16 * h + 17))
-        for h, distribution in zip(branches, distributions, strict=True)
-    ]
+    samples = [0] * len(distributions)
+    for width in {1: [1], 8: [16, 1], 16: [4096, 256, 16, 1]}[bit_depth]:
+        samples = [
+            s + width * choose(coder, distribution, range(s, s + 16 * width + 1, width))
+            for s, distribution in zip(samples, distributions, strict=True)
+        ]
+    if any(s >= 2**bit_depth for s in samples):
+        raise ValueError("a branch that never occurs")
+    return samples
 
 
 @dataclass(frozen=True)

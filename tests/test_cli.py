@@ -33,6 +33,7 @@ from pixelcodec.cli import files, progress
 from pixelcodec.cli.main import COMMANDS
 from pixelcodec.cli.results import CSV_HEAD
 from pixelcodec.errors import FormatError, ModelError
+from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE
 from pixelcodec.pictures import Picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -167,7 +168,7 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         return cards[name]
 
     cards["digits"] = cards[MODELS[0]] | {"name": "digits", "summary": "study", "study": True}
-    network = SimpleNamespace(config={}, model_id=bytes(8))
+    network = SimpleNamespace(architecture=ARCHITECTURE, config={}, model_id=bytes(8))
     fake = SimpleNamespace(
         names=lambda: list(cards),
         everyday=lambda: list(MODELS),
@@ -252,6 +253,8 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
             "tile": None,
             "restart": False,
             "effort": None,
+            "discard_invisible": False,
+            "verify": True,
             "progress": None,
         }
     ]
@@ -260,6 +263,7 @@ def test_encode_leaves_all_choices_to_the_library(photo: Path, api: FakeApi) -> 
 def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
     run(
         *("encode", photo, "-m", "photo-s", "--strip-rows", 64, "--tile", 32, "--restart", "-e", 7),
+        *("--discard-invisible", "--no-verify"),
         *("--device", "cpu", "-T", 2, "--backend", "int64"),
     )
 
@@ -273,6 +277,8 @@ def test_encode_passes_each_option_on(photo: Path, api: FakeApi) -> None:
             "tile": 32,
             "restart": True,
             "effort": 7,
+            "discard_invisible": True,
+            "verify": False,
             "progress": None,
         }
     ]

@@ -164,7 +164,7 @@ def test_the_decoder_takes_the_frequencies_of_the_formula(
 ) -> None:
     edges = data.draw(st.sampled_from([FIRST, *map(second, range(16))]))
     choices = np.zeros((len(table), 18), np.float32)
-    coder._tabulate(table.masses[:, list(edges)], edges.step, choices)
+    coder._tabulate(table.masses[:, list(edges)], edges.step * coder.FLOOR, choices)
 
     frequencies = choices.astype(int) + 1
     assert frequencies.tolist() == [table.frequencies(n, edges) for n in range(len(table))]

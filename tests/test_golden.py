@@ -26,6 +26,9 @@ from places import PLACES
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 MODEL_IDS = {
     "tiny": "30f5ec9849dcbe6b",
+    "gray-16": "946f403e0e11ae9f",
+    "gray-8": "8b9dd4cc2b0db220",
+    "graphics": "93aa0f3232153b1b",
     "pixelcnn-rgb": "f5971ad9d892cbd6",
     "pixelcnn-bilevel": "e0835b4489ee2d13",
     "row-lstm-rgb": "b55e6ce5b33fcd7b",

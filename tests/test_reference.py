@@ -31,6 +31,7 @@ from pixelcodec.models.architectures import make_config, make_float_network
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.zoo import save_network
 from pixelcodec.pictures import Chunk, Picture
+from pixelcodec.pictures import png as png_file
 from pixelcodec.stream import crc_of
 from pixelcodec.strips import Engines, ImageDecoder, ImageEncoder
 
@@ -593,7 +594,9 @@ def test_all_filters_of_png_are_met(dtype: type, monkeypatch: pytest.MonkeyPatch
         dtype
     )
     samples *= np.iinfo(dtype).max // 255
-    check_picture(pixelcodec.encode(samples, model="standard"), Picture.from_array(samples))
+    picture = Picture.from_array(samples)
+    data = stream_of(picture.samples, png_file.write(picture), bit_depth=picture.bit_depth)
+    check_picture(data, picture)
     assert met == {0, 1, 2, 3, 4}
 
 
@@ -693,6 +696,14 @@ LONG = bytes(2**26 - len(record(b"prVt")))
         pytest.param(RGB, [webp(RGB)], {}, id="WebP"),
         pytest.param(RGBA, [webp(RGBA)], {}, id="WebP with alpha"),
         pytest.param(OPAQUE, [webp(RGB)], {}, id="opaque WebP"),
+        pytest.param(GRAY, [webp(GRAY_AS_RGB)], {}, id="WebP of gray"),
+        pytest.param(GRAY & 15, [webp(GRAY_AS_RGB & 15)], {"bit_depth": 4}, id="WebP of 4 bits"),
+        pytest.param(
+            GRAY_ALPHA,
+            [webp(np.dstack([GRAY_AS_RGB, GRAY_ALPHA[:, :, 1:]]))],
+            {},
+            id="WebP of gray, alpha",
+        ),
         pytest.param(
             RGB, [png(RGB, transparency=(1, 2, 3), gamma=0.5, dpi=(9, 9))], {}, id="other chunks"
         ),
@@ -790,8 +801,10 @@ BAD_IMAGES: dict[str, tuple[Samples, list[bytes], dict[str, Any]]] = {
         {},
     ),
     "a WebP with alpha": (RGB, [webp(RGBA)], {}),
-    "a WebP of gray": (GRAY, [webp(GRAY_AS_RGB)], {}),
-    "a WebP of gray with alpha": (GRAY_ALPHA, [webp(RGBA)], {}),
+    "a WebP of colours as gray": (GRAY, [webp(RGB)], {}),
+    "a WebP of colours as gray with alpha": (GRAY_ALPHA, [webp(RGBA)], {}),
+    "a WebP with alpha as gray": (GRAY, [webp(np.dstack([GRAY_AS_RGB, GRAY]))], {}),
+    "a WebP of 8 bits as 4": (GRAY, [webp(GRAY_AS_RGB)], {"bit_depth": 4}),
     "a WebP of 16 bits": (RGB.astype(np.uint16), [webp(RGB)], {"bit_depth": 16}),
     "a WebP cut off": (RGB, [webp(RGB)[:-20]], {}),
     "a TIFF": (RGB, [file_of(RGB, "TIFF")], {}),

@@ -60,8 +60,16 @@ from pixelcodec.models.zoo import save_network
 
 CONFIG = Config(width=8, hidden=8, blocks=1, head=4, components=2)
 _BINARY = {"channels": 1, "bit_depth": 1, "hidden": 4, "layers": 1, "head": 4}
-SMALLEST = {name: make_config(name, _BINARY) for name in TRAINABLE if name != ARCHITECTURE}
-"""Of the paper's architectures."""
+_OTHERS = {
+    "wavefront-gray-1": {"width": 8, "hidden": 8, "blocks": 1, "head": 4, "bit_depth": 8},
+    "graphics-1": {"hidden": 8, "head": 8, "components": 2},
+}
+SMALLEST = {
+    name: make_config(name, _OTHERS.get(name, _BINARY))
+    for name in TRAINABLE
+    if name != ARCHITECTURE
+}
+"""Of all architectures but that for photographs."""
 
 PATCH, BATCH = 8, 2
 

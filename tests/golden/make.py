@@ -29,11 +29,15 @@ from pixelcodec.engine import Engine
 from pixelcodec.models.architectures import FloatNetwork
 from pixelcodec.models.changes import Change, parts_of
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
+from pixelcodec.models.graphics import Config as GraphicsConfig
+from pixelcodec.models.graphics_training import Graphics
 from pixelcodec.models.multi_scale import MultiScale, MultiScaleConfig
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.row_lstm import RowConfig, RowLSTM
+from pixelcodec.models.wavefront_gray import Config as GrayConfig
+from pixelcodec.models.wavefront_gray import WavefrontGray
 from pixelcodec.models.wavefront_pixelcnn import Config, WavefrontPixelCNN
 from pixelcodec.models.zoo import load_file, save_network
 from pixelcodec.pictures import Chunk, Picture, read_picture, write_picture
@@ -42,6 +46,13 @@ FOLDER = Path(__file__).parent
 
 MODELS: dict[str, Callable[[], FloatNetwork]] = {
     "tiny": lambda: WavefrontPixelCNN(Config(width=16, hidden=16, blocks=2, head=8, components=3)),
+    "gray-16": lambda: WavefrontGray(
+        GrayConfig(width=8, hidden=8, blocks=2, head=6, components=3, bit_depth=16)
+    ),
+    "gray-8": lambda: WavefrontGray(
+        GrayConfig(width=5, hidden=7, blocks=1, head=4, components=7, bit_depth=8)
+    ),
+    "graphics": lambda: Graphics(GraphicsConfig(hidden=6, head=5, components=3)),
     "pixelcnn-rgb": lambda: PixelCNN(PaperConfig(hidden=7, layers=2, head=5)),
     "pixelcnn-bilevel": lambda: PixelCNN(
         PaperConfig(channels=1, bit_depth=1, hidden=4, layers=2, head=3, skip=True)
@@ -98,6 +109,16 @@ STREAMS = {
     "rgb-learning-restart": Stream("large", "tiny", 20, restart=True, learning=4),
     "rgb-learning-tiles": Stream("large", "tiny", 28, tile=14, learning=9),
     "rgb-learning-changed": Stream("large", "tiny", 41, changed=True, learning=8),
+    "gray-16": Stream("deep", "gray-16", 15),
+    "gray-16-learning": Stream("deep", "gray-16", 21, learning=8),
+    "gray-16-restart": Stream("deep", "gray-16", 8, restart=True),
+    "gray-8": Stream("gray", "gray-8", 4),
+    "gray-8-learning": Stream("large-gray", "gray-8", 34, tile=17, learning=6),
+    "graphics": Stream("rgb", "graphics", 17),
+    "graphics-learning": Stream("large", "graphics", 41, learning=6),
+    "graphics-restart": Stream("large", "graphics", 20, restart=True, learning=2),
+    "graphics-strips": Stream("large-gray", "graphics", 13),
+    "graphics-tiles": Stream("large-gray", "graphics", 34, tile=17, learning=9),
     "pixelcnn-rgb": Stream("rgb", "pixelcnn-rgb", 9),
     "pixelcnn-dots": Stream("dots", "pixelcnn-bilevel", 1),
     "pixelcnn-tiles": Stream("bilevel", "pixelcnn-bilevel", 12, tile=6),
@@ -140,6 +161,9 @@ def image(name: str) -> Samples:
         return np.array([[True, False]])
     if name == "square":
         return np.array([[True, False], [False, True]])
+    if name == "deep":
+        shades = image("large-gray")[:21].astype(np.uint16)
+        return shades << (np.arange(50, dtype=np.uint16) % 17 // 2)
     height, width, channels = {
         "rgb": (17, 24, 3),
         "large": (41, 47, 3),
