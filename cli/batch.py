@@ -23,7 +23,7 @@ from pixelcodec.cli.common import (
 from pixelcodec.cli.files import STANDARD_STREAM, atomic_output
 from pixelcodec.cli.inputs import check_output, find_sources, make_folders, plan_outputs
 from pixelcodec.cli.progress import Report, Watch, files_bar
-from pixelcodec.cli.work import Sink, Task, Work
+from pixelcodec.cli.work import Loss, Sink, Task, Work
 
 Call = Callable[[Work, Task, Sink, Report | None], str | None]
 """Does work somewhere."""
@@ -283,6 +283,9 @@ class _Tally:
         match outcome:
             case Failure():
                 outcome.show()
+                self.failed.append(task.source)
+            case Done(Loss() as text, _):
+                Failure(None, text).show()
                 self.failed.append(task.source)
             case Done(text, size):
                 self._done += 1

@@ -172,7 +172,7 @@ def labelled(texts: Sequence[str], places: Sequence[tuple[float, float]]) -> lis
 
 def _candidates(text: str, x: float, y: float) -> Iterator[Label]:
     """Where the label of a place may stand, the best first: beside it, above, below, further."""
-    for distance in range(_REACH + 3, 6 * _REACH, _REACH):
+    for distance in range(_REACH + 3, 12 * _REACH, _REACH):
         for dy in (0, -distance, distance):
             yield Label(text, x + distance, y + dy, "start")
             yield Label(text, x - distance, y + dy, "end")

@@ -1,7 +1,7 @@
 """``pixelcodec decode``: .pxc files to image files."""
 
 import re
-from functools import partial
+from functools import partial as bound
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -22,11 +22,11 @@ from pixelcodec.cli.common import (
 from pixelcodec.cli.files import STANDARD_STREAM, binary_input
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import pxc_files
-from pixelcodec.cli.work import Sink, Task
+from pixelcodec.cli.work import Loss, Sink, Task, Work
 
 if TYPE_CHECKING:  # they import NumPy and torch
     from pixelcodec.api import Region
-    from pixelcodec.pictures import Picture
+    from pixelcodec.pictures import Chunk, Picture
     from pixelcodec.stream import Coding
 
 
@@ -66,6 +66,11 @@ def _region(ctx: click.Context, param: click.Parameter, value: str | None) -> "R
     is_flag=True,
     help="Decode only the small image that files of multi-scale models begin with.",
 )
+@click.option(
+    "--partial",
+    is_flag=True,
+    help="Of damaged files write what is whole; lost rows get stripes, and the exit status is 1.",
+)
 @compute_options
 def decode(
     *,
@@ -73,6 +78,7 @@ def decode(
     model: str | None,
     region: "Region | None",
     preview: bool,
+    partial: bool,
     **compute: Unpack[Compute],
 ) -> None:
     """Write the images in FILES, bit for bit, with their metadata.
@@ -82,13 +88,17 @@ def decode(
     """
     from pixelcodec.pictures import check_format
 
-    if preview and region is not None:
-        raise click.UsageError("give --region or --preview, not both")
+    if sum((preview, partial, region is not None)) > 1:
+        raise click.UsageError("give one of --region, --preview and --partial")
     if batch.output is not None:  # found out now, not after the work
         with errors_about(batch.output):
             check_format(batch.output, _format(batch.output))
-    work = partial(decode_file, model=model, region=region, preview=preview, compute=compute)
-    alone = partial(work, jobs=batch.jobs)
+    work: Work
+    if partial:
+        work = alone = bound(salvage_file, model=model, compute=compute)
+    else:
+        work = bound(decode_file, model=model, region=region, preview=preview, compute=compute)
+        alone = bound(work, jobs=batch.jobs)
     batch.convert(work, {suffixes.PXC}, ".png", alone)
 
 
@@ -107,16 +117,43 @@ def decode_file(
 
     ``jobs``: processes for the strips of the file.
     """
-    from pixelcodec.pictures import write_picture
-
-    assert task.target is not None
     picture = read_pxc(
         task.source, report, model, compute, region=region, preview=preview, jobs=jobs
     )
+    return _not_held(_write(picture, task, sink), task)
+
+
+def salvage_file(
+    task: Task, sink: Sink, report: Report | None, *, model: str | None, compute: Compute
+) -> str | None:
+    """Write what is whole of one file, and say which rows are lost."""
+    from pixelcodec.salvaging import salvage
+
+    progress = None if report is None else lambda done, total: report(Step(done, total))
+    with errors_about(task.source), binary_input(task.source) as stream:
+        found = salvage(stream, model=model, progress=progress, **compute)
+    lost = _not_held(_write(found.picture, task, sink), task)
+    if not found.damage:
+        return lost
+    height = found.picture.height
+    rows = ", ".join(f"{rows.start} to {rows.stop - 1}" for rows in found.lost)
+    what = f"rows {rows} (of 0 to {height - 1}) are lost" if rows else "all rows are there"
+    return Loss(f"{task.source}: {what}: {'; '.join(found.damage[:3])}")
+
+
+def _write(picture: "Picture", task: Task, sink: Sink) -> "tuple[Chunk, ...]":
+    """Write an image in the format of its target, and return the metadata which that lacks."""
+    from pixelcodec.pictures import write_picture
+
+    assert task.target is not None
     with errors_about(task.target):
         file = BytesIO()
         lost = write_picture(picture, file, _format(task.target))
         sink.write(file.getvalue())
+    return lost
+
+
+def _not_held(lost: "tuple[Chunk, ...]", task: Task) -> str | None:
     if not lost:
         return None
     names = ", ".join(sorted({chunk.name for chunk in lost}))

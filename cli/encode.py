@@ -15,7 +15,7 @@ from pixelcodec.cli.common import (
     examples,
     path_argument,
 )
-from pixelcodec.cli.files import read_bytes
+from pixelcodec.cli.files import read_bytes, unchanged
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
@@ -23,13 +23,15 @@ from pixelcodec.cli.work import Sink, Task
 
 
 class Choices(TypedDict):
-    """What changes the file, see :func:`pixelcodec.encode`."""
+    """What the library is told of the file, see :func:`pixelcodec.encode`."""
 
+    verify: bool
     model: str | None
     strip_rows: int | None
     tile: int | None
     restart: bool
     effort: int | None
+    discard_invisible: bool
 
 
 @click.command(
@@ -48,7 +50,7 @@ class Choices(TypedDict):
     metavar="NAME",
     shell_complete=model_names,
     help=f"{MODEL_NAMES} Or: standard, which is PNG or WebP inside. "
-    "[default: photo-m for 8-bit colour and gray, standard for other kinds]",
+    "[default: what makes the smallest file]",
 )
 @click.option(
     "-e",
@@ -75,6 +77,17 @@ class Choices(TypedDict):
     is_flag=True,
     help="Make strips independent: each can be decoded without those above, for some more bytes.",
 )
+@click.option(
+    "--discard-invisible",
+    is_flag=True,
+    help="Let colours change where alpha is 0, which takes fewer bytes. All else is kept.",
+)
+@click.option(
+    "--verify/--no-verify",
+    default=True,
+    help="Decode each file, and compare it with the image, before it gets its name; or, in a "
+    "hurry, do not. [default: verify]",
+)
 @compute_options
 def encode(
     *,
@@ -84,19 +97,24 @@ def encode(
     strip_rows: int | None,
     tile: int | None,
     restart: bool,
+    discard_invisible: bool,
+    verify: bool,
     **compute: Unpack[Compute],
 ) -> None:
     """Compress IMAGES without loss, with their metadata.
 
     Whatever PNG can hold: bilevel, gray, palette and RGB, with alpha, up to 16 bits a sample. Files
-    of BMP, GIF, JPEG, NumPy (npy), PBM, PGM, PPM, PAM, PNG, QOI, TIFF and WebP are read.
+    of BMP, GIF, JPEG, NumPy (npy), PBM, PGM, PPM, PAM, PNG, QOI, TIFF and WebP are read. Each image
+    is coded by what makes its file smallest: a model, or PNG or WebP inside.
     """
     choices: Choices = {
+        "verify": verify,
         "model": model,
         "strip_rows": strip_rows,
         "tile": tile,
         "restart": restart,
         "effort": effort,
+        "discard_invisible": discard_invisible,
     }
     batch.convert(
         partial(encode_file, choices=choices, compute=compute), suffixes.IMAGES, suffixes.PXC
@@ -113,18 +131,21 @@ def encode_file(
 ) -> str:
     """Encode one file, and say how small it is."""
     from pixelcodec import api
+    from pixelcodec.invisible import changed_pixels
     from pixelcodec.pictures import read_picture
 
-    with errors_about(task.source):
+    with errors_about(task.source), unchanged(task.source):
         source = read_bytes(task.source)
         picture = read_picture(source)
         samples = picture.samples.size
         meter = _Meter(sink, samples, report)
         progress = None if report is None else meter.progress
         api.encode_to(meter, picture, progress=progress, **choices, **compute)
+    changed = changed_pixels(picture.samples) if choices["discard_invisible"] else 0
+    not_identical = f"; not identical: {changed:,} invisible pixels changed" if changed else ""
     return (
         f"{task.target}: {meter.size:,} bytes, {bits_per_sample(meter.size, samples):.3f} bpsp, "
-        f"{meter.size / len(source.getbuffer()):.1%} of the source file"
+        f"{meter.size / len(source.getbuffer()):.1%} of the source file{not_identical}"
     )
 
 

@@ -57,6 +57,27 @@ def default_output(source: Path, suffix: str) -> Path:
 
 
 @contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Make sure that a file is the same when the block ends as when it began.
+
+    Raises:
+        OSError: It has changed: what was made of it may be of no file that there ever was.
+    """
+    before = _state(path)
+    yield
+    if _state(path) != before:
+        raise OSError("the file changed while it was read; try again")
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    """What changes whenever a file does; None where there is nothing to compare."""
+    if path == STANDARD_STREAM or not path.is_file():
+        return None
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@contextmanager
 def atomic_output(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
     """Open an output that appears under its name only when it is whole.
 
@@ -76,14 +97,21 @@ def atomic_output(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
             yield stream
     else:
         refuse_overwriting(path, force)
-        with new_file(path, overwrite=True) as stream:
-            yield stream
+        try:
+            with new_file(path, overwrite=force) as stream:
+                yield stream
+        except FileExistsError as error:  # somebody else was faster
+            raise _exists() from error
 
 
 def refuse_overwriting(path: Path, force: bool) -> None:
     """Raise where an output file exists already and may not be replaced."""
     if path.is_file() and not force:
-        raise FileExistsError(EEXIST, "the file exists; -f overwrites it")
+        raise _exists()
+
+
+def _exists() -> FileExistsError:
+    return FileExistsError(EEXIST, "the file exists; -f overwrites it")
 
 
 @contextmanager

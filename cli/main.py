@@ -1,6 +1,8 @@
 """The command group. It imports a command only when that command is asked for or listed."""
 
+import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -37,6 +39,13 @@ class LazyGroup(click.Group):
         command = getattr(import_module(f"pixelcodec.cli.{module}"), module)
         assert isinstance(command, click.Command)
         return command
+
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """Read the command line; end on Ctrl-C as :meth:`invoke` does."""
+        try:
+            return super().make_context(*arguments, **settings)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command; end quietly, with the shell's own status, on Ctrl-C."""

@@ -92,15 +92,20 @@ def difference(decoded: "Picture", original: "Picture") -> str | None:
     """Say what differs first, if anything does: the size, the kind, a pixel, the metadata."""
     import numpy as np
 
+    from pixelcodec.invisible import invisible
+
     found, expected = decoded.samples, original.samples
     if found.shape != expected.shape:
         return f"shape {found.shape}, not {expected.shape}"
     if decoded.kind != original.kind:
         return f"{decoded.kind}, not {original.kind}"
-    places = np.argwhere(found != expected)
-    if len(places):  # from top to bottom and left to right
-        y, x = map(int, places[0][:2])
-        return f"first at x={x} y={y}: {found[y, x].tolist()}, not {expected[y, x].tolist()}"
+    differs = (found != expected).any(2)
+    if differs.any():
+        y, x = map(int, np.argwhere(differs)[0])  # from top to bottom and left to right
+        first = f"first at x={x} y={y}: {found[y, x].tolist()}, not {expected[y, x].tolist()}"
+        if (invisible(found) & invisible(expected))[differs].all():
+            return f"{differs.sum():,} pixels, all of them invisible (alpha 0), {first}"
+        return first
     if decoded.chunks != original.chunks:
         chunks = set(decoded.chunks) ^ set(original.chunks)
         names = ", ".join(sorted({chunk.name for chunk in chunks})) or "in another order"

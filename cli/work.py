@@ -23,6 +23,10 @@ class Sink(Protocol):
         """Take some more, and return how many."""
 
 
+class Loss(str):
+    """What is said of an output that is written, but is not all that it should be: a failure."""
+
+
 Work = Callable[[Task, Sink, Report | None], str | None]
 """Works on one file, and returns what there is to say of it.
 

@@ -10,6 +10,7 @@ from pixelcodec.errors import (
     ModelError,
     PixelcodecError,
     UnsupportedImageError,
+    VerificationError,
 )
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         preview_from,
     )
     from pixelcodec.pictures import Picture
+    from pixelcodec.salvaging import Salvaged, salvage
     from pixelcodec.stream import (
         Decoder,
         Encoder,
@@ -50,7 +52,9 @@ __all__ = [
     "PixelcodecError",
     "RowReader",
     "RowWriter",
+    "Salvaged",
     "UnsupportedImageError",
+    "VerificationError",
     "__version__",
     "create",
     "decode",
@@ -62,6 +66,7 @@ __all__ = [
     "inspect",
     "open",
     "preview_from",
+    "salvage",
     "stream_reader",
     "stream_writer",
 ]
@@ -76,6 +81,8 @@ def __getattr__(name: str) -> Any:
     """Import what needs torch when it is first asked for: a command's help should not wait."""
     if name in _STREAMING:
         return getattr(import_module("pixelcodec.stream"), name)
+    if name in ("Salvaged", "salvage"):
+        return getattr(import_module("pixelcodec.salvaging"), name)
     if name == "Picture":
         return import_module("pixelcodec.pictures").Picture
     if name in __all__:

@@ -11,8 +11,8 @@ All functions here may be called by several threads at once.
 
 import collections
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Unpack
 
@@ -20,12 +20,19 @@ import numpy as np
 from PIL import Image
 
 from pixelcodec import container, metadata
+from pixelcodec.choice import Contest, candidates
+from pixelcodec.effort import effort_of
 from pixelcodec.errors import UnsupportedImageError
+from pixelcodec.invisible import discarded
+from pixelcodec.limits import MAX_BYTES, check_memory, check_memory_of_rows
 from pixelcodec.models import zoo
 from pixelcodec.parallel import StripTask, StripWorker, decode_strips
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.pictures.pillow import from_pillow, to_pillow
+from pixelcodec.places import strip_named
+from pixelcodec.plan import Plan, Shape, plans
 from pixelcodec.runtime import STANDARD_NAME, Compute, Progress, engines_of, pixel_counter
+from pixelcodec.standard import rows_at_once
 from pixelcodec.stream import (
     MAX_PIXELS,
     Decoding,
@@ -39,6 +46,7 @@ from pixelcodec.stream import (
     crc_of,
 )
 from pixelcodec.strips import ImageDecoder, independent, step_of
+from pixelcodec.verification import Verifier
 
 
 def encode(
@@ -52,6 +60,8 @@ def encode(
     tile: int | None = None,
     restart: bool = False,
     effort: int | None = None,
+    discard_invisible: bool = False,
+    verify: bool = False,
     progress: Progress | None = None,
 ) -> bytes:
     """Compress an image without loss.
@@ -62,14 +72,15 @@ def encode(
             alpha), 3 (RGB) or 4 (RGB, alpha); bool [height, width] is bilevel. Pillow images are of
             mode 1, L, LA, P, RGB, RGBA or I;16; their metadata are kept.
         model: name of an installed model, or path of a ``.safetensors`` file, for the colours;
-            ``standard`` for PNG or WebP inside. By default what suits the kind of image.
+            ``standard`` for PNG or WebP inside. By default what makes the smallest file.
         device: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one).
         threads: CPU threads; one by default, as the pieces of work are too small for more.
         backend: arithmetic of the network: ``int8``, ``float32``, ``int64``, or ``auto``, the
             fastest that is exact here; by default what the environment variable
             ``PIXELCODEC_BACKEND`` says, else ``auto``.
         strip_rows: rows of a strip, 1..65535: the unit of memory, and of streaming. By default
-            about a million pixels. Larger strips decode faster.
+            about a million pixels; all of the image where PNG or WebP code it. Larger strips
+            decode faster.
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
@@ -77,10 +88,17 @@ def encode(
             the model codes it as it shipped. At 3 and 4 it is fitted to the image first, and the
             file holds how it changed: a decoder takes no longer. From 5 on it learns while it
             codes, more of it the higher the number, and a decoder takes as long as the encoder.
-        progress: called with pixels done and pixels in all; those fitted to count.
+        discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
+            bytes. All that can be seen, and alpha, come back as they were.
+        verify: whether the file is decoded as it is written, and compared with the image. That
+            takes as long as decoding, and its pixels count in ``progress``.
+        progress: called with pixels done and pixels in all. Those fitted to count, and those of
+            a file that another turns out to be smaller than.
 
     Returns:
-        A ``.pxc`` file. What it decodes to is always the same; its bytes depend on image, model,
+        A ``.pxc`` file. Where neither a model nor strips are asked for, it is at most 64 bytes
+        larger than PNG, optimised by Pillow, or lossless WebP at its slowest, with the same
+        metadata. What it decodes to is always the same; its bytes depend on image, model,
         ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone, but at an effort of 3 or 4 on
         the machine, too, as fitting is done in floats.
 
@@ -88,6 +106,7 @@ def encode(
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
         ModelError: there is no such model, it is damaged, or ``strip_rows`` does not fit its tiles.
         BackendError: the back end or device cannot be used.
+        VerificationError: the file does not decode to the image.
     """
     stream = io.BytesIO()
     encode_to(
@@ -101,6 +120,8 @@ def encode(
         tile=tile,
         restart=restart,
         effort=effort,
+        discard_invisible=discard_invisible,
+        verify=verify,
         progress=progress,
     )
     return stream.getvalue()
@@ -109,14 +130,91 @@ def encode(
 def encode_to(
     stream: container.Writable, image: Samples | Picture | Image.Image, **how: Unpack[Encoding]
 ) -> None:
-    """Do as :func:`encode`, into a binary stream, strip by strip; nothing is sought or read."""
+    """Do as :func:`encode`, into a binary stream; nothing is sought or read.
+
+    Strips are written as they are made, unless it takes whole files to tell which is smallest.
+    """
     picture = as_picture(image)
+    if how.get("discard_invisible"):
+        picture = replace(picture, samples=discarded(picture.samples))
+    if how.get("verify"):
+        height, width = picture.samples.shape[:2]
+        verifier = Verifier(stream, picture.chunks, width * height, how)
+        verifier.expect(picture.samples)
+        _encode_to(verifier, picture, verifier.how)
+        verifier.finish()
+    else:
+        _encode_to(stream, picture, how)
+
+
+def _encode_to(stream: container.Writable, picture: Picture, how: Encoding) -> None:
+    """Encode by the one model that is asked for, or by what makes the smallest file."""
+    model = how.get("model")
+    models = [model] if model else candidates(picture.kind, effort_of(how.get("effort")))
+    if len(models) == 1:
+        _write(stream, picture, models[0], how)
+    else:
+        container.write_all(stream, _smallest(picture, models, how))
+
+
+def _smallest(picture: Picture, models: Sequence[str], how: Encoding) -> bytes:
+    """The smallest file that one of the ``models`` makes of an image."""
+    compute = Compute.of(how)
+    cut = how.get("strip_rows"), how.get("tile"), how.get("restart", False)
+    with compute.running():
+        contest = Contest(
+            plans(Shape.of(picture), models, compute, *cut),
+            picture.samples,
+        )
+    tell = _Sum(how.get("progress"))
+    best: tuple[bytes, Plan] | None = None
+    for plan in contest.plans:
+        if best is None or contest.may_beat(plan, best[1], _payload(best[0])):
+            file = io.BytesIO()
+            _write(file, picture, plan.model, {**how, "progress": tell.next()})
+            if best is None or len(file.getvalue()) < len(best[0]):
+                best = file.getvalue(), plan
+    assert best is not None
+    return best[0]
+
+
+def _write(stream: container.Writable, picture: Picture, model: str, how: Encoding) -> None:
+    """Write an image by ``model``."""
     height, width, channels = picture.samples.shape
+    how = {**how, "model": model}
+    is_cut = how.get("strip_rows") is not None or how.get("tile") or how.get("restart")
+    if model == STANDARD_NAME and not is_cut:
+        how["strip_rows"] = rows_at_once(height, width, picture.bit_depth)
     with RowWriter(
         stream, width, height, channels, picture.bit_depth, picture.chunks, **how
     ) as writer:
         writer.adapt(picture.samples)
         writer.write(picture.samples)
+
+
+def _payload(file: bytes) -> int:
+    """Bytes of a file that depend on what coded it."""
+    info = inspect(io.BytesIO(file))
+    return sum(info.strips) + info.changes_bytes
+
+
+class _Sum:
+    """Tells of several encodings of an image as if they were one."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self._total = progress, 0
+
+    def next(self) -> Progress | None:
+        """What to tell of the next of them."""
+        progress, before = self._progress, self._total
+        if progress is None:
+            return None
+
+        def tell(done: int, total: int) -> None:
+            self._total = before + total
+            progress(before + done, self._total)
+
+        return tell
 
 
 def as_picture(image: Samples | Picture | Image.Image) -> Picture:
@@ -142,6 +240,7 @@ def decode(
     threads: int | None = None,
     backend: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
     region: Region | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -156,6 +255,9 @@ def decode(
         threads: as in :func:`encode`.
         backend: as in :func:`encode`.
         max_pixels: refuse files that claim to hold more, before memory is taken for them.
+        max_bytes: refuse files that could take more memory to decode, likewise: samples, and what
+            networks hold for a strip (in each process of ``jobs``). Libraries and models, the file
+            itself, up to 64 MiB of metadata and 16 MiB of changes of the model come on top.
         region: decode this part of the image: left column, top row, width, height. Only the strips
             that it needs are decoded: where they are independent (``restart``) those that it
             touches, else also those above. The checksum of all samples is not checked then.
@@ -185,6 +287,7 @@ def decode(
         threads=threads,
         backend=backend,
         max_pixels=max_pixels,
+        max_bytes=max_bytes,
         progress=progress,
     )
 
@@ -198,7 +301,7 @@ def decode_from(
 ) -> Samples:
     """Do as :func:`decode`, from a binary stream, which is read front to back and to its end."""
     if region is None and jobs == 1:
-        return RowReader(stream, **how).read()
+        return _image_reader(stream, **how).read()
     return _decode_strips(stream, region, jobs, **how).to_array()
 
 
@@ -223,7 +326,7 @@ def decode_picture(
     stream = io.BytesIO(data) if isinstance(data, bytes) else data
     if region is not None or jobs > 1:
         return _decode_strips(stream, region, jobs, **how)
-    reader = RowReader(stream, **how)
+    reader = _image_reader(stream, **how)
     samples = reader.read()
     samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
     height, width = samples.shape[:2]
@@ -252,6 +355,14 @@ def decode_image(
     return to_pillow(decode_picture(data, region=region, jobs=jobs, **how))
 
 
+def _image_reader(stream: container.Readable, **how: Unpack[Decoding]) -> RowReader:
+    """A reader of an image whose rows will all be held at once."""
+    reader = RowReader(stream, **how)
+    header = reader.header
+    check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
+    return reader
+
+
 def _decode_strips(
     stream: container.Readable, region: Region | None, jobs: int, **how: Unpack[Decoding]
 ) -> Picture:
@@ -262,14 +373,16 @@ def _decode_strips(
     left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
     first, end = top // header.strip_rows, -(-(top + height) // header.strip_rows)
     begin = first if independent(header) else 0
+    max_bytes = how.get("max_bytes", MAX_BYTES)
+    check_memory_of_rows(header, (end - begin) * header.strip_rows, max_bytes)
 
     compute = Compute.of(how)
-    worker = StripWorker(reader.start, how.get("model"), compute)
+    worker = StripWorker(reader.start, how.get("model"), compute, max_bytes)
     with compute.running():
         decoder = worker.decoder()
         strips = islice(_strips(reader, decoder.parts), begin, end)
         tasks = [
-            StripTask(parts, header.strip_height(index))
+            StripTask(parts, header.strip_height(index), index)
             for index, parts in enumerate(strips, begin)
         ]
         if region is None:
@@ -281,7 +394,10 @@ def _decode_strips(
         if processes > 1:
             rows = decode_strips(worker, tasks, processes, count)
         else:
-            rows = [decoder.decode(task.parts, task.height, count) for task in tasks]
+            rows = []
+            for task in tasks:
+                with strip_named(header, task.index):
+                    rows.append(decoder.decode(task.parts, task.height, count))
 
     samples = np.concatenate(rows[first - begin :])
     if region is None:
@@ -352,9 +468,11 @@ def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples
         count = pixel_counter(
             how.get("progress"), -(-header.height // step) * -(-header.width // step)
         )
+        check_memory(header, engines, how.get("max_bytes", MAX_BYTES))
         decoder = ImageDecoder(header, engines)
         for payload in islice(_first_parts(reader), header.strips):
-            strip = decoder.decode([payload], header.strip_height(len(strips)), count)
+            with strip_named(header, len(strips)):
+                strip = decoder.decode([payload], header.strip_height(len(strips)), count)
             strips.append(strip[::step, ::step])
     return array_of(np.concatenate(strips), header, _chunks(reader))
 

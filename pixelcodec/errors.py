@@ -20,5 +20,9 @@ class ModelError(PixelcodecError):
     """A model is missing, damaged, unknown, or could overflow exact arithmetic."""
 
 
+class VerificationError(PixelcodecError):
+    """What was encoded does not decode to the image: a fault of the program or of the machine."""
+
+
 class BackendError(PixelcodecError):
     """The device, or the arithmetic (back end) asked for, is not there or not exact here."""

@@ -21,7 +21,7 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        OSError: the file exists, or the folder is not writable.
+        OSError: the file exists, maybe only since the block began, or the folder is not writable.
     """
     if path.exists() and not overwrite:
         raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
@@ -34,7 +34,24 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        part.replace(target)
+        if overwrite:
+            part.replace(target)
+        else:
+            _take_name(part, target)
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
+
+
+def _take_name(part: Path, target: Path) -> None:
+    """Give ``part`` the name ``target``, but never that of a file which somebody else has made."""
+    try:
+        os.link(part, target)  # unlike a rename, it fails where there is a file
+    except FileExistsError:
+        raise FileExistsError(EEXIST, os.strerror(EEXIST), str(target)) from None
+    except OSError:  # a file system without links
+        if target.exists():
+            raise FileExistsError(EEXIST, os.strerror(EEXIST), str(target)) from None
+        part.replace(target)
+    else:
+        part.unlink()

@@ -7,7 +7,9 @@ from functools import partial
 from queue import SimpleQueue
 
 from pixelcodec.container import Start
+from pixelcodec.limits import MAX_BYTES, check_memory
 from pixelcodec.pictures import Samples
+from pixelcodec.places import strip_named
 from pixelcodec.runtime import Compute, engines_of
 from pixelcodec.strips import Count, ImageDecoder
 from pixelcodec.workers import Workers, next_of
@@ -20,10 +22,12 @@ class StripTask:
     Attributes:
         parts: of the strip.
         height: its rows.
+        index: its number, from 0.
     """
 
     parts: Sequence[bytes]
     height: int
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,26 +38,29 @@ class StripWorker:
         start: of the file.
         model: as :func:`pixelcodec.decode` takes it.
         compute: how it runs.
+        max_bytes: as :func:`pixelcodec.decode` takes it.
     """
 
     start: Start
     model: str | None
     compute: Compute
+    max_bytes: int = MAX_BYTES
 
     def decoder(self) -> ImageDecoder:
         """Make ready to decode.
 
         Raises:
-            FormatError: the header does not suit the models.
+            FormatError: the header does not suit the models, or claims too much memory.
             ModelError: a model is not installed, or did not write the file.
             BackendError: the back end or device cannot be used.
         """
         engines = engines_of(self.start, self.model, self.compute)
+        check_memory(self.start.header, engines, self.max_bytes)
         return ImageDecoder(self.start.header, engines)
 
     def __call__(self, task: StripTask, progress: Count) -> Samples:
         """Decode one strip: uint8 or uint16 [height, width, channels]."""
-        with self.compute.running():
+        with self.compute.running(), strip_named(self.start.header, task.index):
             return self.decoder().decode(task.parts, task.height, progress)
 
 

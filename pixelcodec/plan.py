@@ -1,13 +1,20 @@
 """How an image is going to be coded: by which models, in which strips. The header says it all."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import lcm
+from typing import NamedTuple, Self
+
+import numpy as np
 
 from pixelcodec.container import STANDARD, WIDTH_MAX, Header
+from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import can_learn
+from pixelcodec.pictures import Chunk, Picture
 from pixelcodec.runtime import STANDARD_NAME, Compute
-from pixelcodec.strips import Engines, step_of
+from pixelcodec.strips import Engines
 
 STRIP_PIXELS = 2**20
 """By default a strip has about this many pixels, of 1 bit 8 times as many, in as few rows."""
@@ -33,37 +40,65 @@ class Shape:
     bit_depth: int
     is_palette: bool = False
 
+    @classmethod
+    def of(cls, picture: Picture) -> Self:
+        """That of a picture."""
+        height, width, channels = picture.samples.shape
+        return cls(width, height, channels, picture.bit_depth, picture.is_palette)
+
     @property
     def has_alpha(self) -> bool:
         """Whether the last channel is alpha."""
         return self.channels in (2, 4)
 
+    @property
+    def kind(self) -> str:
+        """What kind of image it is, as :attr:`pixelcodec.pictures.Picture.kind` says it.
 
-def plan(
+        Raises:
+            UnsupportedImageError: there are no such images.
+        """
+        dtype = np.uint16 if self.bit_depth == 16 else np.uint8
+        palette = (Chunk(b"PLTE", bytes(3)),) if self.is_palette else ()
+        return Picture(np.zeros((1, 1, self.channels), dtype), self.bit_depth, palette).kind
+
+
+class Plan(NamedTuple):
+    """How an image may be coded.
+
+    Attributes:
+        model: name of what codes the colours.
+        header: of the file.
+        engines: of the models that it names.
+    """
+
+    model: str
+    header: Header
+    engines: Engines
+
+
+def plans(
     shape: Shape,
-    model: str | None,
-    default_model: str,
+    models: Sequence[str],
     compute: Compute,
     strip_rows: int | None,
     tile: int | None,
     restart: bool,
     learning: int = 0,
-) -> tuple[Header, Engines]:
-    """Decide how an image is coded.
+) -> list[Plan]:
+    """Say how an image would be coded by each of some models. All cut it into the same strips.
 
     Args:
         shape: of the image.
-        model: codes the colours; :data:`pixelcodec.runtime.STANDARD_NAME` for none. None: what
-            suits the image.
-        default_model: what suits photographs.
-        compute: how it runs.
+        models: code the colours; :data:`pixelcodec.runtime.STANDARD_NAME` for none.
+        compute: how they run.
         strip_rows: rows of a strip; None for the default.
         tile: side of the tiles; None for what the model needs.
         restart: whether strips are independent.
-        learning: how fast models learn from what is coded, if they can.
+        learning: how models learn from what is coded, if they can.
 
     Raises:
-        UnsupportedImageError: the image is too wide, or the model does not code such samples.
+        UnsupportedImageError: the image is too wide, or a model does not code such samples.
         ModelError: there is no such model, it codes no such channels, or ``strip_rows`` does not
             fit it or its tiles.
         BackendError: the back end or device cannot be used.
@@ -72,25 +107,35 @@ def plan(
         raise UnsupportedImageError(
             f"the image has {shape.width} columns; the widest image has {WIDTH_MAX}"
         )
-    name = model or (default_model if _is_everyday(shape) else STANDARD_NAME)
-    engines, model_id, side, learns = {}, STANDARD, tile or 0, False
-    if name != STANDARD_NAME:
-        network = zoo.load(name)
-        engine = compute.engine(network)
-        check_bit_depth(shape.bit_depth, engine.program.bit_depth, name)
-        side = engine.program.tile if tile is None else tile
-        engines, model_id = {network.model_id: engine}, network.model_id
-        learns = can_learn(network)
-    unit = side or step_of(engines)
-    if strip_rows is not None and strip_rows % unit:
+    engines = {model: _engine(model, shape.bit_depth, compute) for model in models}
+    sides = {model: _tile_of(engine) if tile is None else tile for model, engine in engines.items()}
+    unit = lcm(*(sides[model] or _step_of(engine) for model, engine in engines.items()))
+    if strip_rows is None:
+        strip_rows = default_strip_rows(shape.height, shape.width, unit, shape.bit_depth)
+    elif strip_rows % unit:
         raise ModelError(
             f"strips of {strip_rows} rows do not fit the model or its tiles; "
             f"give a multiple of {unit}, or none"
         )
-    if strip_rows is None:
-        strip_rows = default_strip_rows(shape.height, shape.width, unit, shape.bit_depth)
-    # Together, PNG and WebP code colours and alpha in fewer bytes; no model codes both.
-    alpha_id = STANDARD if shape.has_alpha and model_id != STANDARD else None
+    return [
+        _plan(shape, model, engine, strip_rows, sides[model], restart, learning)
+        for model, engine in engines.items()
+    ]
+
+
+def _plan(
+    shape: Shape,
+    model: str,
+    engine: Engine | None,
+    strip_rows: int,
+    tile: int,
+    restart: bool,
+    learning: int,
+) -> Plan:
+    model_id = STANDARD if engine is None else engine.network.model_id
+    learns = engine is not None and can_learn(engine.network)
+    codes_all = engine is None or shape.channels in engine.program.channels
+    alpha_id = STANDARD if shape.has_alpha and not codes_all else None
     header = Header(
         width=shape.width,
         height=shape.height,
@@ -99,16 +144,27 @@ def plan(
         strip_rows=strip_rows,
         model_id=model_id,
         restart=restart,
-        tile=side,
+        tile=tile,
         alpha_id=alpha_id,
         learning=learning if learns else 0,
     )
-    return header, engines
+    return Plan(model, header, {} if engine is None else {model_id: engine})
 
 
-def _is_everyday(shape: Shape) -> bool:
-    """Whether the default model is made for such images."""
-    return shape.bit_depth == 8 and not shape.is_palette
+def _engine(model: str, bit_depth: int, compute: Compute) -> Engine | None:
+    if model == STANDARD_NAME:
+        return None
+    engine = compute.engine(zoo.load(model))
+    check_bit_depth(bit_depth, engine.program.bit_depth, model)
+    return engine
+
+
+def _tile_of(engine: Engine | None) -> int:
+    return 0 if engine is None else engine.program.tile
+
+
+def _step_of(engine: Engine | None) -> int:
+    return 1 if engine is None else engine.coarsest_step
 
 
 def check_bit_depth(found: int, bit_depth: int, model: str) -> None:

@@ -26,15 +26,20 @@ from typing import Self, TypedDict, Unpack
 import numpy as np
 
 from pixelcodec import container, metadata
+from pixelcodec.choice import Contest, candidates
 from pixelcodec.effort import effort_of
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.fitting import can_fit, fitted
+from pixelcodec.invisible import Discarder
+from pixelcodec.limits import MAX_BYTES, check_memory
 from pixelcodec.models.fine_tuning import Budget
 from pixelcodec.new_file import new_file
 from pixelcodec.pictures import Chunk, Samples
-from pixelcodec.plan import Shape, plan
+from pixelcodec.places import strip_named
+from pixelcodec.plan import Plan, Shape, plans
 from pixelcodec.runtime import Compute, Progress, engines_of, pixel_counter
 from pixelcodec.strips import ImageDecoder, ImageEncoder
+from pixelcodec.verification import Verifier
 
 MAX_PIXELS = 2**28
 """Images that are claimed to be larger are decoded only where the caller allows it."""
@@ -59,12 +64,15 @@ class Encoding(Coding, total=False):
     tile: int | None
     restart: bool
     effort: int | None
+    discard_invisible: bool
+    verify: bool
 
 
 class Decoding(Coding, total=False):
     """Keywords of all that decodes, none of them needed, as :func:`pixelcodec.decode` has them."""
 
     max_pixels: int
+    max_bytes: int
 
 
 class RowWriter:
@@ -74,7 +82,8 @@ class RowWriter:
     the block.
 
     Attributes:
-        header: of the file.
+        header: of the file; which model it names is not settled before the first strip is there,
+            where none is asked for.
     """
 
     def __init__(
@@ -87,7 +96,7 @@ class RowWriter:
         chunks: Sequence[Chunk] = (),
         **how: Unpack[Encoding],
     ) -> None:
-        """Write the header.
+        """Write the header, if all of it is known.
 
         Args:
             fh: takes the bytes; neither sought, flushed nor closed.
@@ -103,35 +112,41 @@ class RowWriter:
             ModelError: as :func:`pixelcodec.encode`.
             BackendError: likewise.
         """
+        self._verifier: Verifier | None = None
+        if how.get("verify"):
+            self._verifier = fh = Verifier(fh, chunks, width * height, how)
+            how = self._verifier.how
         shape = Shape(width, height, channels, bit_depth, has_palette(channels, chunks))
-        self._compute = Compute.of(how)
         effort = effort_of(how.get("effort"))
+        model = how.get("model")
+        self._compute = Compute.of(how)
         with self._compute.running():
-            self.header, self._engines = plan(
+            self._plans = plans(
                 shape,
-                how.get("model"),
-                effort.model,
+                [model] if model else candidates(shape.kind, effort),
                 self._compute,
                 how.get("strip_rows"),
                 how.get("tile"),
                 how.get("restart", False),
                 effort.learning,
             )
-        self._budget = self._affordable(effort.budget)
-        learnt = self._budget.steps * self._budget.pixels if self._budget else 0
-        self._count = pixel_counter(how.get("progress"), width * height + learnt)
+        self.header = self._plans[0].header
+        self._budget, self._progress = effort.budget, how.get("progress")
+        self._discard = Discarder() if how.get("discard_invisible") else None
         self._fh, self._metadata, self._changes = fh, metadata.pack(chunks), b""
+        self._settled = False
         self._begun: tuple[ImageEncoder, container.Writer] | None = None
-        if self._budget is None:
-            self._begin()
+        if len(self._plans) == 1:
+            self._settle(self._plans[0])
         self._owned = ExitStack()
         self._held: list[Samples] = []
         self._rows = self._strips = self._crc = 0
 
     def adapt(self, rows: Samples) -> None:
-        """Fit the model to an image like ``rows``, before any are written, as the effort allows.
+        """Suit the file to an image like ``rows``, before any are written.
 
-        Otherwise it is fitted to the first strip.
+        The model is chosen, where none was asked for, and fitted to them as the effort allows.
+        Otherwise the first strip decides.
 
         Args:
             rows: best all of the image; as :meth:`write` takes them.
@@ -139,21 +154,8 @@ class RowWriter:
         Raises:
             UnsupportedImageError: as :meth:`write`.
         """
-        if self._budget is None:
-            return
-        header, budget, self._budget = self.header, self._budget, None
-        colours = header.components[0]
-        engine = self._engines[colours.model_id]
-        samples = header.width * header.height * colours.channels
-        with self._compute.running():
-            found = fitted(
-                engine, self._samples(rows)[..., colours.slice], samples, budget, self._count
-            )
-            if found:
-                with suppress(ModelError):  # sums that could overflow: it stays as it is
-                    adapted = self._compute.adapted(engine.network, found)
-                    self._engines = {**self._engines, colours.model_id: adapted}
-                    self._changes = found
+        if self._begun is None:
+            self._adapt(self._samples(rows))
 
     def write(self, rows: Samples) -> None:
         """Take the next rows, and write those strips that are whole with them.
@@ -188,6 +190,8 @@ class RowWriter:
             raise ValueError(f"{self._rows} of {self.header.height} rows are written")
         _, writer = self._begin()
         writer.close(self._crc)
+        if self._verifier is not None:
+            self._verifier.finish()
         self._owned.close()
 
     def __enter__(self) -> Self:
@@ -216,12 +220,46 @@ class RowWriter:
         rows = self._held[0] if len(self._held) == 1 else np.concatenate(self._held)
         self._held = []
         self._crc = crc_of(rows, self._crc)
-        self.adapt(rows)
+        if self._begun is None:
+            self._adapt(rows)
         encoder, writer = self._begin()
         with self._compute.running():
             parts = encoder.encode(rows, self._count)
+        if self._verifier is not None:
+            self._verifier.expect(rows)
         writer.strip(*parts)
         self._strips += 1
+
+    def _adapt(self, rows: Samples) -> None:
+        with self._compute.running():
+            if not self._settled:
+                self._settle(Contest(self._plans, rows).plans[0])
+            if self._budget is not None:
+                self._fit(rows, self._budget)
+                self._budget = None
+
+    def _settle(self, plan: Plan) -> None:
+        """Code the image so."""
+        self.header, self._engines, self._settled = plan.header, plan.engines, True
+        self._budget = self._affordable(self._budget)
+        learnt = self._budget.steps * self._budget.pixels if self._budget else 0
+        pixels = self.header.width * self.header.height
+        self._count = pixel_counter(self._progress, pixels + learnt)
+        if self._budget is None:
+            self._begin()
+
+    def _fit(self, rows: Samples, budget: Budget) -> None:
+        """Fit the model of the colours to ``rows``."""
+        header = self.header
+        colours = header.components[0]
+        engine = self._engines[colours.model_id]
+        samples = header.width * header.height * colours.channels
+        found = fitted(engine, rows[..., colours.slice], samples, budget, self._count)
+        if found:
+            with suppress(ModelError):  # sums that could overflow: it stays as it is
+                adapted = self._compute.adapted(engine.network, found)
+                self._engines = {**self._engines, colours.model_id: adapted}
+                self._changes = found
 
     def _begin(self) -> tuple[ImageEncoder, container.Writer]:
         """Write the header, once it is known how the model changes."""
@@ -256,7 +294,7 @@ class RowWriter:
             raise UnsupportedImageError(
                 f"a sample of {array.max()}; those of {header.bit_depth} bits are less"
             )
-        return array
+        return array if self._discard is None else self._discard(array)
 
 
 class Encoder:
@@ -316,6 +354,7 @@ class Decoder:
         self._parser = container.Parser()
         self._model, self._compute = how.get("model"), Compute.of(how)
         self._max_pixels, self._progress = how.get("max_pixels", MAX_PIXELS), how.get("progress")
+        self._max_bytes = how.get("max_bytes", MAX_BYTES)
         self._parts: list[bytes] = []
         self._strips = self._crc = 0
 
@@ -367,6 +406,7 @@ class Decoder:
         check_claim(header, self._max_pixels)
         self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
         engines = engines_of(start, self._model, self._compute)
+        check_memory(header, engines, self._max_bytes)
         self._decoder = ImageDecoder(header, engines)
         self._count = pixel_counter(self._progress, header.height * header.width)
 
@@ -377,7 +417,8 @@ class Decoder:
         if not last:
             return None
         height = self.header.strip_height(self._strips)
-        samples = self._decoder.decode(self._parts, height, self._count)
+        with strip_named(self.header, self._strips):
+            samples = self._decoder.decode(self._parts, height, self._count)
         self._parts, self._strips = [], self._strips + 1
         self._crc = crc_of(samples, self._crc)
         return array_of(samples, self.header, self.chunks)

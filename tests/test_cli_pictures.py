@@ -1,6 +1,7 @@
 """Every kind of image through the commands: pixels, kind and metadata come back as they were."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,38 @@ def test_verify_compares_the_metadata_too() -> None:
 
     assert_fails_in_one_line(result, "photo.pxc")
     assert "the pixels are equal, the metadata are not: tEXt" in result.stderr
+
+
+def test_what_is_invisible_is_discarded_on_demand_and_said() -> None:
+    samples = noise(9, 7, 4)
+    samples[..., 3] = np.where(np.indices((9, 7))[0] < 2, 0, 255)
+    write_picture(Picture(samples, 8, (TEXT,)), "photo.png")
+
+    said = run("encode", "photo.png", "--discard-invisible", *M).stderr
+    result = run("verify", "photo.pxc", "photo.png", *M)
+
+    changed = re.search(r"; not identical: (\d+) invisible pixels changed\n$", said)
+    assert changed
+    assert_fails_in_one_line(result, "photo.pxc")
+    assert f"{changed[1]} pixels, all of them invisible (alpha 0), first at x=" in result.stderr
+
+
+@pytest.mark.parametrize("alpha", [255, 1])
+def test_where_all_is_visible_nothing_is_discarded(alpha: int) -> None:
+    write_picture(Picture(np.full((9, 7, 4), alpha, np.uint8), 8), "photo.png")
+
+    assert "not identical" not in run("encode", "photo.png", "--discard-invisible", *M).stderr
+    assert run("verify", "photo.pxc", "photo.png", *M).exit_code == 0
+
+
+def test_verify_tells_what_is_visible_from_what_is_not() -> None:
+    samples = noise(9, 7, 4) | 1
+    write_picture(Picture(samples, 8), "photo.png")
+    samples[0, 0] ^= 254
+    write_picture(Picture(samples, 8), "other.png")
+    run("encode", "photo.png", *M)
+
+    assert "invisible" not in run("verify", "photo.pxc", "other.png", *M).stderr
 
 
 def test_verify_tells_kinds_apart() -> None:

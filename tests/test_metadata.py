@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pixelcodec
@@ -35,6 +35,7 @@ def test_no_chunks_are_no_bytes() -> None:
     assert metadata.pack(()) == b""
 
 
+@settings(deadline=None)
 @given(chunks())
 def test_they_go_with_the_picture(found: tuple[Chunk, ...]) -> None:
     picture = Picture(np.zeros((2, 3, 1), np.uint16), 16, found)

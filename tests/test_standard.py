@@ -1,45 +1,131 @@
 """Strips without a model: one standard file each, the smallest that was found."""
 
+import io
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
-from pixelcodec.pictures import Picture, png
-from pixelcodec.standard import StandardDecoder, StandardEncoder
+from picture_kinds import KINDS, Kind
+from pictures import noise, scene
+from pixelcodec.pictures import Picture, Samples, png
+from pixelcodec.standard import (
+    StandardDecoder,
+    StandardEncoder,
+    fast_size,
+    good_size,
+    rows_at_once,
+)
 
-RANDOM = np.random.default_rng(0)
 SMOOTH = np.add.outer(np.arange(60), np.arange(60)).astype(np.uint8)[..., None]
-INDEXES = RANDOM.integers(0, 40, (4, 6, 1), np.uint8).repeat(12, 0).repeat(10, 1)
+INDEXES = np.random.default_rng(0).integers(0, 40, (4, 6, 1), np.uint8).repeat(12, 0).repeat(10, 1)
+GRAY = scene(40, 50)[..., None]
+GRAY_ALPHA = np.dstack([GRAY, SMOOTH[:40, :50]])
+RGB = scene(40, 50, 3)
+RGBA = np.dstack([RGB, SMOOTH[:40, :50]])
+DEEP = GRAY.astype(np.uint16) * 257
+
+IMAGES = {
+    "bilevel": (GRAY >> 7, 1),
+    "4-bit gray": (GRAY >> 4, 4),
+    "8-bit gray": (GRAY, 8),
+    "8-bit indexes": (INDEXES, 8),
+    "8-bit gray with alpha": (GRAY_ALPHA, 8),
+    "8-bit RGB": (RGB, 8),
+    "8-bit RGB with alpha": (RGBA, 8),
+    "noise": (noise(9, 13, 3), 8),
+    "a pixel": (noise(1, 1, 1), 8),
+}
+EACH_IMAGE = pytest.mark.parametrize(("rows", "bit_depth"), IMAGES.values(), ids=IMAGES)
 
 
-def encoded(rows: np.ndarray, bit_depth: int = 8) -> bytes:
+def encoded(rows: Samples, bit_depth: int = 8) -> bytes:
     (data,) = StandardEncoder(bit_depth).encode(rows, lambda pixels: None)
     return data
 
 
-@pytest.mark.parametrize("rows", [SMOOTH, INDEXES], ids=["smooth", "indexes"])
-def test_the_smaller_png_is_taken(rows: np.ndarray) -> None:
-    sizes = [len(png.write(Picture(rows, 8), filtered=filtered)) for filtered in (True, False)]
-    assert len(encoded(rows)) == min(sizes)
+def decoded(data: bytes, like: Samples, bit_depth: int = 8) -> Samples:
+    height, width, channels = like.shape
+    decoder = StandardDecoder(width, channels, bit_depth)
+    return decoder.decode([data], height, lambda pixels: None)
 
 
-def test_each_way_is_the_smaller_one_somewhere() -> None:
-    def filtered_is_smaller(rows: np.ndarray) -> bool:
-        picture = Picture(rows, 8)
-        return len(png.write(picture)) < len(png.write(picture, filtered=False))
-
-    assert filtered_is_smaller(SMOOTH)
-    assert not filtered_is_smaller(INDEXES)
+def saved_by_pillow(array: Any, format: str, **options: Any) -> int:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format, **options)
+    return len(buffer.getvalue())
 
 
-def test_webp_is_taken_where_it_is_smaller() -> None:
-    rows = np.dstack([SMOOTH, SMOOTH, SMOOTH[::-1]])
-    data = encoded(rows)
-    assert data.startswith(b"RIFF")
-    assert len(data) < len(png.write(Picture(np.ascontiguousarray(rows), 8)))
-
-
-@pytest.mark.parametrize("rows", [SMOOTH, INDEXES], ids=["smooth", "indexes"])
-def test_strips_come_back(rows: np.ndarray) -> None:
-    decoder = StandardDecoder(rows.shape[1], 1, 8)
-    found = decoder.decode([encoded(rows)], len(rows), lambda pixels: None)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_strips_come_back(kind: Kind, data: st.DataObject) -> None:
+    rows = data.draw(kind.samples())
+    found = decoded(encoded(rows, kind.bit_depth), rows, kind.bit_depth)
     np.testing.assert_array_equal(found, rows, strict=True)
+
+
+@EACH_IMAGE
+def test_a_strip_is_no_larger_than_the_png_that_pillow_optimises(
+    rows: Samples, bit_depth: int
+) -> None:
+    size = len(encoded(rows, bit_depth))
+    assert size <= len(png.write(Picture(rows, bit_depth)))
+    assert size <= len(png.write(Picture(rows, bit_depth), filtered=False))
+
+
+@EACH_IMAGE
+def test_a_strip_is_no_larger_than_the_webp_that_pillow_makes_of_it(
+    rows: Samples, bit_depth: int
+) -> None:
+    slowest = {"lossless": True, "quality": 100, "method": 6, "exact": True}
+    image: Any = Image.fromarray(rows.squeeze(2) if rows.shape[2] == 1 else rows)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", **slowest)
+    assert len(encoded(rows, bit_depth)) <= len(buffer.getvalue())
+
+
+def test_the_smaller_format_is_taken() -> None:
+    assert encoded(RGBA).startswith(b"RIFF")
+    sparse = np.zeros((1, 2**14, 1), np.uint8)  # WebP has no such long sides
+    assert encoded(sparse).startswith(png.SIGNATURE)
+    np.testing.assert_array_equal(decoded(encoded(sparse), sparse), sparse)
+
+
+class TestSixteenBits:
+    def test_gray_is_no_larger_than_the_png_that_pillow_optimises(self) -> None:
+        smooth = (scene(50, 60).astype(np.uint16) << 4) + noise(50, 60)
+        size = saved_by_pillow(smooth, "PNG", optimize=True)
+        assert len(encoded(smooth[..., None], 16)) <= size
+
+    def test_one_filter_for_all_rows_is_tried(self) -> None:
+        columns = noise(1, 40, 1).astype(np.uint16).repeat(60, 0) * 257
+        columns[::2] += 1
+        assert len(encoded(columns, 16)) < len(png.write(Picture(columns, 16)))
+
+
+@given(
+    height=st.integers(1, 2**31 - 1),
+    width=st.integers(1, 2**18),
+    bit_depth=st.sampled_from([1, 8, 16]),
+)
+def test_where_all_is_at_hand_strips_are_as_few_as_can_be(
+    height: int, width: int, bit_depth: int
+) -> None:
+    rows = rows_at_once(height, width, bit_depth)
+    most = 16383 if bit_depth <= 8 and width <= 16383 else 65535
+    assert 1 <= rows <= most
+    assert rows == 1 or rows * width <= 2**26
+    strips = -(-height // rows)
+    assert strips == 1 or -(-height // (strips - 1)) * width > 2**26 or height > most * (strips - 1)
+
+
+@pytest.mark.parametrize("rows", [GRAY, RGBA, DEEP], ids=["gray", "RGBA", "16 bits"])
+def test_quick_sizes_are_somewhat_larger_than_that_of_the_strip(rows: Samples) -> None:
+    bit_depth = 8 * rows.itemsize
+    size = len(encoded(rows, bit_depth))
+    assert size <= good_size(rows, bit_depth) < 1.5 * size
+    assert size <= fast_size(rows, bit_depth) < 2 * size

@@ -204,7 +204,8 @@ def _with_imagecodecs(picture: Picture, compress_level: int | None) -> bytes:
 
     level = 9 if compress_level is None else compress_level
     try:
-        return bytes(imagecodecs.png_encode(picture.to_array(), level=level))
+        # A copy, as arrays of one pixel may have any strides, which imagecodecs refuses.
+        return bytes(imagecodecs.png_encode(picture.to_array().copy(), level=level))
     except imagecodecs.PngError as error:
         raise UnsupportedImageError(f"PNG does not hold this image: {error}") from error
 

@@ -1,0 +1,150 @@
+"""Which model codes an image, where none is asked for: the one by which it takes the fewest bytes.
+
+What a model would make of the image is estimated on a sample of it. So is what PNG or WebP would,
+which can always code it instead; a fast WebP of the whole image tells how much of it the sample is,
+and what repeats in it. An estimate settles nothing alone where all of the image is at hand:
+:class:`Contest` says what is still worth a try once something has coded it.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from pixelcodec.effort import Effort
+from pixelcodec.engine import StripEncoder
+from pixelcodec.models.architectures import remembers
+from pixelcodec.pictures import Samples
+from pixelcodec.plan import Plan
+from pixelcodec.runtime import STANDARD_NAME
+from pixelcodec.standard import better_size, fast_size, good_size, suits_webp
+
+PHOTO = "photo"
+"""Stands for the model of the effort, which is one for photographs."""
+
+CANDIDATES: dict[str, tuple[str, ...]] = {
+    "bilevel": (),
+    "2-bit gray": (),
+    "4-bit gray": (),
+    "8-bit gray": (PHOTO, "graphics", "science-8"),
+    "8-bit gray with alpha": (PHOTO, "graphics"),
+    "16-bit gray": ("science-16",),
+    "16-bit gray with alpha": ("science-16",),
+    "1-bit palette": (),
+    "2-bit palette": (),
+    "4-bit palette": (),
+    "8-bit palette": ("graphics",),
+    "8-bit RGB": (PHOTO, "graphics"),
+    "8-bit RGB with alpha": (PHOTO, "graphics"),
+    "16-bit RGB": (),
+    "16-bit RGB with alpha": (),
+}
+"""Models that may suit an image, by its kind. PNG and WebP are candidates for all."""
+
+SAMPLE_PIXELS = 2**15
+"""Of the sample, about: an image of fewer is its own."""
+
+_BANDS_LEAST = 4
+_BAND_ROWS = 8
+_BAND_PIXELS_MOST = 2**15
+
+_STILL_TO_GAIN = ((good_size, 0.5), (better_size, 0.3))
+"""The slowest WebP gains over these at most such a part of what they gained over the fast one."""
+
+_SURE = 0.85
+"""A model takes at least this part of what it is expected to: it learns from the image."""
+
+
+def candidates(kind: str, effort: Effort) -> list[str]:
+    """Names of what may code an image of a ``kind``, as :attr:`pixelcodec.Picture.kind` has it."""
+    models = (effort.model if name == PHOTO else name for name in CANDIDATES[kind])
+    return [*models, STANDARD_NAME]
+
+
+class Contest:
+    """Plans for one image, and which of them are worth a try.
+
+    Attributes:
+        plans: the likeliest first.
+    """
+
+    def __init__(self, plans: Sequence[Plan], samples: Samples) -> None:
+        """Estimate.
+
+        Args:
+            plans: one that uses no model among them.
+            samples: of the image, or of as much of it as there is; uint8 or, of 16 bits, uint16
+                [rows, width, channels].
+
+        Raises:
+            ModelError: a model does not code so many channels.
+        """
+        self._samples, self._bit_depth = samples, plans[0].header.bit_depth
+        self._expected: dict[str, float] = {}
+        if len(plans) > 1:
+            bands = bands_of(samples)
+            self._is_sampled = bands.size < samples.size
+            scale = self._fast / fast_size(_joined(bands), self._bit_depth)
+            self._expected = {plan.model: scale * _size(plan, bands) for plan in plans}
+        self.plans = sorted(plans, key=lambda plan: self._expected.get(plan.model, 0))
+
+    def may_beat(self, plan: Plan, best: Plan, size: int) -> bool:
+        """Whether the image may take fewer bytes by ``plan`` than by the ``best`` so far, ``size``.
+
+        Where that took fewer than it was expected to, so may others.
+        """
+        if plan.engines:
+            expected = self._expected[plan.model] * min(1, size / self._expected[best.model])
+            return _SURE * expected < size
+        return all(least < size for least in self._least_sizes())
+
+    def _least_sizes(self) -> Iterator[float]:
+        """Bytes that PNG or WebP take at least, the surer the longer it takes to tell."""
+        height, width = self._samples.shape[:2]
+        if self._is_sampled and suits_webp(height, width, self._bit_depth):
+            for size_of, part in _STILL_TO_GAIN:
+                size = size_of(self._samples, self._bit_depth)
+                yield size - part * max(0, self._fast - size)
+
+    @cached_property
+    def _fast(self) -> int:
+        return fast_size(self._samples, self._bit_depth)
+
+
+def bands_of(samples: Samples) -> Samples:
+    """A sample of an image: bands of rows that lie evenly.
+
+    Args:
+        samples: [rows, width, channels].
+
+    Returns:
+        [bands, rows, width, channels] of some :data:`SAMPLE_PIXELS`, or of all.
+    """
+    height, width = samples.shape[:2]
+    rows = min(_BAND_ROWS, max(1, _BAND_PIXELS_MOST // width))
+    count = max(_BANDS_LEAST, SAMPLE_PIXELS // (rows * width))
+    if count * rows >= height:
+        return samples[np.newaxis]
+    tops = (np.arange(count) + 0.5) * (height - rows) / count
+    return np.stack([samples[top : top + rows] for top in tops.astype(int)])
+
+
+def _size(plan: Plan, bands: Samples) -> int:
+    """Bytes that ``bands`` take by a plan."""
+    header, size = plan.header, 0
+    for component in header.components:
+        rows = bands[..., component.slice]
+        engine = plan.engines.get(component.model_id)
+        if engine is None:
+            size += good_size(_joined(rows), header.bit_depth)
+        else:
+            # What a network remembers of one band it can use in the next.
+            restart = not remembers(engine.network)
+            encoder = StripEncoder(engine, header.width, component.channels, restart, header.tile)
+            parts = (part for band in rows for part in encoder.encode(band, lambda pixels: None))
+            size += sum(map(len, parts))
+    return size
+
+
+def _joined(bands: Samples) -> Samples:
+    return bands.reshape(-1, *bands.shape[2:])

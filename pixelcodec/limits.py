@@ -1,0 +1,117 @@
+"""What a file may cost: bytes of memory, estimated from its header before any of them are taken.
+
+A header of 36 bytes can claim anything, with checksums that are right. Pixels are not all that it
+costs to decode: networks hold activations of a strip, which of narrow and tall strips are a
+thousand times as large as their samples.
+"""
+
+from pixelcodec.container import STANDARD, Header
+from pixelcodec.engine import WAVE_COLUMNS, Engine
+from pixelcodec.errors import FormatError
+from pixelcodec.models.program import Program
+from pixelcodec.schedule import STACK_PIXELS, STACK_TILES, rows_above
+from pixelcodec.strips import Engines
+
+MAX_BYTES = 2**32
+"""Files that are estimated to need more are decoded only where the caller allows it."""
+
+_STANDARD_COPIES = 4
+"""Of a strip's samples, while a library decodes them."""
+
+_COPIES = 2
+"""Of all samples that a caller gets: strips, and the image that is made of them."""
+
+_PIXEL_IN_HAND = 2**14
+"""Bytes that a pixel takes while its wave is coded: taps, products, distributions."""
+
+_MAP_COPIES = 12
+"""Bytes for each map of a pixel, while a finer scale makes them."""
+
+_INDEX_BYTES = 32
+"""For each tile of a strip: where it lies."""
+
+
+def check_memory(header: Header, engines: Engines, max_bytes: int) -> None:
+    """Refuse a file of which one strip takes more than ``max_bytes`` to decode.
+
+    Raises:
+        FormatError: it does.
+    """
+    _check(strip_bytes(header, engines), header, max_bytes)
+
+
+def check_memory_of_rows(header: Header, rows: int, max_bytes: int) -> None:
+    """Refuse to hold the samples of so many ``rows`` where they take more than ``max_bytes``.
+
+    Raises:
+        FormatError: they do.
+    """
+    _check(_COPIES * _sample_bytes(header, rows), header, max_bytes)
+
+
+def strip_bytes(header: Header, engines: Engines) -> int:
+    """Bytes that decoding holds for one strip, besides what libraries and models take: no less.
+
+    Args:
+        header: of the file.
+        engines: of its models.
+    """
+    rows = header.strip_height(0)
+    samples = _sample_bytes(header, rows)
+    of_components = [
+        _STANDARD_COPIES * samples
+        if component.model_id == STANDARD
+        else _engine_bytes(engines[component.model_id], rows, header)
+        for component in header.components
+    ]
+    return samples * (1 + len(of_components)) + sum(of_components)
+
+
+def _check(needed: int, header: Header, max_bytes: int) -> None:
+    if needed > max_bytes:
+        raise FormatError(
+            f"the header claims {header.width:,} x {header.height:,} pixels in strips of "
+            f"{header.strip_rows:,} rows: to decode them takes up to {needed:,} bytes of memory, "
+            f"the limit is {max_bytes:,}"
+        )
+
+
+def _sample_bytes(header: Header, rows: int) -> int:
+    return rows * header.width * header.channels * (2 if header.bit_depth == 16 else 1)
+
+
+def _engine_bytes(engine: Engine, rows: int, header: Header) -> int:
+    """Of the scales of a network, for a strip: those that are done keep what the next ones see."""
+    width, tile = header.width, header.tile
+    tiles = -(-rows // tile) * -(-width // tile) if tile else 1
+    side_by_side = min(tiles, max(1, min(STACK_TILES, STACK_PIXELS // tile**2))) if tile else 1
+    shape = (min(rows, tile), min(width, tile)) if tile else (rows, width)
+    of_scales = (
+        canvas_bytes(program, side_by_side, -(-shape[0] // step), -(-shape[1] // step))
+        for step, program in engine.scales
+    )
+    return sum(of_scales) + _INDEX_BYTES * tiles
+
+
+def canvas_bytes(program: Program, images: int, rows: int, width: int) -> int:
+    """Bytes that a network holds for a stack of ``images`` while it decodes them: no less.
+
+    That is what :class:`pixelcodec.schedule.Canvas` stores, what it carries from strip to strip,
+    and the pixels in hand.
+    """
+    planes = program.planes.values()
+    slope = program.slope
+    band, columns = (rows, WAVE_COLUMNS) if slope else (1, width)
+    runs = [run for plane in planes for run in plane.runs]
+    before = max(0, *(slope * above - first for above, first, _ in runs))
+    after = max(0, *(last - slope * above for above, _, last in runs))
+    stored = carried = 0
+    for plane in planes:
+        size, above = plane.channels * plane.dtype.itemsize, rows_above(plane)
+        stored += (above + band) * (before + columns + after) * size
+        carried += 3 * above * width * size
+    in_hand = min(rows, -(-width // slope)) if slope else 1
+    maps = program.planes["maps"].channels if program.coarser else 0
+    return images * (
+        2 * stored + carried + in_hand * _PIXEL_IN_HAND + _MAP_COPIES * maps * rows * width
+    )

@@ -1,0 +1,276 @@
+"""Files made to harm, each known by name: they end in an error soon, and cost next to no memory.
+
+All their checksums are right, where they have any. tests/robustness/ tries others by the thousand.
+"""
+
+import io
+import resource
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pixelcodec
+from golden.make import FOLDER, model_named
+from picture_kinds import BY_NAME, header, png_file
+from pixelcodec import FormatError, Picture, UnsupportedImageError
+from pixelcodec.container import Header, Reader, Writer
+from pixelcodec.engine import Engine
+from pixelcodec.limits import canvas_bytes, strip_bytes
+from pixelcodec.models.zoo import load_file
+from pixelcodec.pictures import Chunk
+from pixelcodec.runtime import Compute, engines_of
+from pixelcodec.schedule import Canvas
+from robustness.mutations import chunk, mended, split
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="memory is limited on Linux alone"
+)
+
+TINY = model_named("tiny")
+NETWORK = load_file(Path(TINY))
+STANDARD = bytes(8)
+ROOM = 2**28
+"""Bytes of address space that an attack may take, beyond what is in use."""
+
+
+@pytest.fixture(autouse=True)
+def _little_memory() -> Iterator[None]:
+    pixelcodec.decode((FOLDER / "rgb.pxc").read_bytes(), model=TINY)  # all is loaded and compiled
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + ROOM, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def crafted(*payloads: bytes, model_id: bytes = NETWORK.model_id, **fields: Any) -> bytes:
+    """A file of these strips, whatever they hold."""
+    stream = io.BytesIO()
+    like = {"width": 4, "height": 4, "channels": 3, "bit_depth": 8, "strip_rows": 4}
+    said = Header(**{**like, **fields}, model_id=model_id)
+    writer = Writer(stream, said)
+    for payload in payloads:
+        writer.strip(payload)
+    if len(payloads) == said.strips:
+        writer.close(0)
+    return stream.getvalue()
+
+
+HEAD = split(crafted(b"word"))[0]
+WITH_METADATA = mended(HEAD[:11] + b"\4" + HEAD[12:])
+
+
+def assert_refused(data: bytes, message: str, **how: Any) -> None:
+    for act in (pixelcodec.decode, pixelcodec.salvage):
+        with pytest.raises(FormatError, match=message):
+            act(data, model=TINY, device="cpu", **how)
+
+
+# Sizes that are claimed --------------------------------------------------------------------------
+
+
+def test_two_gibibytes_in_60_bytes() -> None:
+    data = crafted(b"", width=2**15, height=21845, strip_rows=21845)
+    assert len(data) < 60
+    assert 2**31 - 2**17 < 2**15 * 21845 * 3 <= 2**31
+    assert_refused(data, "claims 715,816,960 pixels", max_pixels=2**28)
+    assert_refused(data, "bytes of memory, the limit is 4,294,967,296", max_pixels=2**30)
+
+
+def test_activations_a_thousand_times_as_large_as_the_samples() -> None:
+    """A column of pixels: few of them, but a network holds a wave's neighbourhood of each row."""
+    data = crafted(bytes(60), width=1, height=65535, strip_rows=65535)
+    engines = engines_of(Reader(io.BytesIO(data)).start, TINY, Compute("cpu"))
+    assert strip_bytes(Reader(io.BytesIO(data)).header, engines) > 1000 * 65535 * 3
+    assert_refused(data, "65,535 pixels in strips of 65,535 rows", max_bytes=2**27)
+
+
+@pytest.mark.parametrize("max_pixels", [2**28, 2**60])
+def test_more_pixels_than_32_and_64_bits_count(max_pixels: int) -> None:
+    largest = {"width": 2**18, "height": 2**31 - 1, "channels": 4, "bit_depth": 16}
+    data = crafted(b"", **largest, strip_rows=65535, model_id=STANDARD)
+    assert 2**18 * (2**31 - 1) * 8 > 2**51
+    with pytest.raises(FormatError, match="claims"):
+        pixelcodec.decode(data, max_pixels=max_pixels)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [(9, 1), (10, 1), (12, 4), (16, 4), (20, 2)],
+    ids=["channels", "bits", "width", "height", "rows of a strip"],
+)
+def test_sizes_of_zero(offset: int, size: int) -> None:
+    head = mended(HEAD[:offset] + bytes(size) + HEAD[offset + size :])
+    data = head + b"".join(split(crafted(b"word"))[1:])
+    assert_refused(data, "the header at byte 8 says .* 0, allowed")
+
+
+def test_two_thousand_million_strips() -> None:
+    data = crafted(b"", b"", b"", width=1, height=2**31 - 1, strip_rows=1)
+    assert_refused(data, "claims 2,147,483,647 pixels")
+    with pytest.raises(FormatError, match="strip 1 of 2147483647"):
+        pixelcodec.decode(data, model=TINY, max_pixels=2**31, max_bytes=2**40)
+
+
+def test_tiles_of_one_pixel_by_the_hundred_million() -> None:
+    side = {"width": 2**13, "height": 2**13, "strip_rows": 2**13, "tile": 1}
+    assert_refused(crafted(bytes(2**14), **side), "bytes of memory", max_bytes=ROOM)
+
+
+# Lengths and counts that are claimed -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", [b"S", b"P", b"M", b"Z", b"A", b"E", b"x", b"X"])
+@pytest.mark.parametrize("length", [2**31, 2**32 - 1])
+def test_a_chunk_of_four_gibibytes(tag: bytes, length: int) -> None:
+    lie = chunk(tag, b"few bytes", length)
+    for head in (HEAD, WITH_METADATA, mended(HEAD[:11] + b"\10" + HEAD[12:])):
+        with pytest.raises(FormatError, match=r"at byte (36|54)"):
+            pixelcodec.decode(head + lie, model=TINY)
+
+
+EMPTY = chunk(b"x", b"")
+
+
+def test_chunks_without_end() -> None:
+    """As many empty chunks as a 32-bit count holds would come: none of them is kept."""
+
+    class Endless:
+        def __init__(self) -> None:
+            self.given = 0
+
+        def read(self, size: int, /) -> bytes:
+            self.given += 1
+            if self.given > 20_000:
+                return b""
+            return HEAD if self.given == 1 else EMPTY[:size]
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FormatError):
+        pixelcodec.decode_from(Endless(), model=TINY)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**14
+
+
+def test_more_parts_than_a_strip_has() -> None:
+    assert_refused_by_decoding(HEAD + 1000 * chunk(b"P", b""), "1 or more parts")
+
+
+def assert_refused_by_decoding(data: bytes, message: str, **how: Any) -> None:
+    with pytest.raises(FormatError, match=message):
+        pixelcodec.decode(data, **{"model": TINY, **how})
+
+
+# Bombs -------------------------------------------------------------------------------------------
+
+
+def bomb(size: int) -> bytes:
+    """A zlib stream of that many zeros, a thousandth as long."""
+    deflater = zlib.compressobj(9, wbits=-15)
+    block = deflater.compress(bytes(2**20)) + deflater.flush(zlib.Z_FULL_FLUSH)
+    adler = struct.pack(">I", size % 65521 << 16 | 1)
+    return b"\x78\xda" + block * (size // 2**20) + deflater.flush() + adler
+
+
+def test_bombs_are_what_they_seem() -> None:
+    assert zlib.decompress(bomb(2**22)) == bytes(2**22)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice deflated"])
+def test_metadata_that_unfold_to_a_gibibyte(times: int) -> None:
+    payload = bomb(2**30)
+    for _ in range(times - 1):
+        payload = zlib.compress(payload)
+    assert_refused_by_decoding(WITH_METADATA + chunk(b"Z", payload), "metadata")
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP", b"iTXt"])
+def test_text_and_profiles_that_unfold_to_a_gibibyte_stay_folded(kind: bytes) -> None:
+    head = b"Title\0\1\0\0\0" if kind == b"iTXt" else b"Title\0\0"
+    packed = Chunk(kind, head + bomb(2**30))
+    data = pixelcodec.encode(Picture(np.zeros((2, 2, 1), np.uint8), 8, (packed,)), model="standard")
+    assert pixelcodec.decode_picture(data).chunks == (packed,)
+    with pytest.raises(UnsupportedImageError, match="too large"):
+        pixelcodec.decode_image(data)  # it is Pillow that unfolds them
+
+
+GRAY: dict[str, Any] = {"channels": 1, "model_id": STANDARD}
+
+
+def png(width: int, height: int, pixels: bytes) -> bytes:
+    """An 8-bit gray PNG, whatever its pixels are."""
+    return png_file(header(BY_NAME["8-bit gray"], height, width), (b"IDAT", pixels))
+
+
+def test_a_strip_whose_png_unfolds_to_a_thousand_times_its_size() -> None:
+    strip = png(300, 300, bomb(2**28))
+    assert len(strip) < 300 * 300 * 16
+    data = crafted(strip, width=300, height=300, strip_rows=300, **GRAY)
+    assert_refused_by_decoding(data, "strip 1 of 1|checksum of the original", model=None)
+
+
+@pytest.mark.parametrize("size", [(2**31 - 1, 4), (4, 2**31 - 1), (0, 4)], ids=str)
+def test_a_strip_whose_png_says_another_size(size: tuple[int, int]) -> None:
+    strip = png(*size, zlib.compress(bytes(20)))
+    assert_refused_by_decoding(crafted(strip, **GRAY), "strip 1 of 1: .*PNG", model=None)
+
+
+def test_a_strip_whose_webp_says_another_size() -> None:
+    pixels = Picture(np.zeros((1, 1, 3), np.uint8), 8)
+    webp = io.BytesIO()
+    pixelcodec.pictures.write_picture(pixels, webp, ".webp")
+    data = bytearray(webp.getvalue())
+    assert data[12:16] == b"VP8L"
+    data[21:25] = (0x0FFFFFFF).to_bytes(4, "little")  # 16384 x 16384
+    strip = crafted(bytes(data), model_id=STANDARD)
+    assert_refused_by_decoding(strip, "strip 1 of 1: .*WebP", model=None)
+
+
+def test_changes_of_the_model_that_overflow() -> None:
+    parts = sum(1 for layer in NETWORK.layers for _ in ("bias", "weight"))
+    changes = b"\x10\xc7\xff" * parts + bytes(2**16)
+    head = mended(HEAD[:11] + b"\10" + HEAD[12:])
+    assert_refused_by_decoding(head + chunk(b"A", changes), "changes of the model")
+
+
+# The estimate of memory --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tiny", "pixelcnn-rgb", "row-lstm-rgb", "diagonal-bilstm-rgb"])
+@pytest.mark.parametrize("shape", [(1, 400, 3), (1, 3, 400), (5, 20, 20)])
+def test_what_a_canvas_stores_is_less_than_the_estimate(
+    name: str, shape: tuple[int, int, int]
+) -> None:
+    program = Engine(load_file(Path(model_named(name))), "int64").program
+    images, rows, width = shape
+    band, columns = (rows, 32) if program.slope else (1, None)
+    device = Engine(NETWORK).device
+    canvas = Canvas(program.planes, images, band, width, program.slope, device, columns)
+    stored = sum(storage.nbytes for storage in canvas._storage.values())
+    assert stored <= canvas_bytes(program, images, rows, width) <= 2**20 + 60 * stored
+
+
+@pytest.mark.parametrize("decode", [pixelcodec.decode, pixelcodec.salvage])
+def test_the_caller_limits_the_bytes(decode: Callable[..., Any]) -> None:
+    data = (FOLDER / "rgb-strips.pxc").read_bytes()
+    header = Reader(io.BytesIO(data)).header
+    needed = strip_bytes(header, engines_of(Reader(io.BytesIO(data)).start, TINY, Compute("cpu")))
+    decode(data, model=TINY, device="cpu", max_bytes=needed)
+    with pytest.raises(FormatError, match=f"up to {needed:,} bytes .* limit is {needed - 1:,}"):
+        decode(data, model=TINY, device="cpu", max_bytes=needed - 1)
+
+
+def test_the_limit_is_about_rows_that_are_held() -> None:
+    """A stream holds a strip, an image all of them."""
+    data = pixelcodec.encode(np.zeros((60, 200, 3), np.uint8), model="standard", strip_rows=2)
+    limit = 2**15
+    with pixelcodec.stream_reader(io.BytesIO(data), max_bytes=limit) as reader:
+        assert sum(map(len, reader)) == 60
+    assert pixelcodec.decode(data, region=(0, 30, 9, 9), max_bytes=limit).shape == (9, 9, 3)
+    with pytest.raises(FormatError, match="the limit is 32,768"):
+        pixelcodec.decode(data, max_bytes=limit)

@@ -1,0 +1,258 @@
+"""Damaged files: every strip that is whole comes back, in its place, and all others are marked."""
+
+import io
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import pixelcodec
+from pixelcodec import FormatError, Picture
+from pixelcodec.pictures import Chunk
+from pixelcodec.salvaging import STRIPE, draw_mark
+from robustness.mutations import chunk, mended, split
+
+STRIPS, ROWS = 6, 3
+TEXT = Chunk(b"tEXt", b"Title\0six strips")
+SAMPLES = np.random.default_rng(1).integers(0, 256, (STRIPS * ROWS - 1, 5, 3), np.uint8)
+
+DEPENDENT = {"model": "photo-s", "effort": 1}
+INDEPENDENT = {**DEPENDENT, "restart": True}
+WITHOUT_A_MODEL = {"model": "standard"}
+WAYS = {"joined": DEPENDENT, "restart": INDEPENDENT, "standard": WITHOUT_A_MODEL}
+
+EACH_WAY = pytest.mark.parametrize("way", WAYS)
+INDEPENDENT_WAYS = pytest.mark.parametrize("way", ["restart", "standard"])
+
+
+@cache
+def pieces(way: str) -> tuple[bytes, ...]:
+    """Head, metadata, strips, end mark."""
+    picture = Picture(SAMPLES, 8, (TEXT,))
+    return tuple(split(pixelcodec.encode(picture, strip_rows=ROWS, **WAYS[way])))  # type: ignore[arg-type]
+
+
+FIRST = 2
+"""The piece that is the first strip."""
+
+
+def file(way: str, **changed: bytes) -> bytes:
+    """The file, some of its pieces changed: ``strip0`` to ``strip5``, ``metadata``, ``end``."""
+    names = ["head", "metadata", *(f"strip{n}" for n in range(STRIPS)), "end"]
+    return b"".join(
+        changed.get(name, piece) for name, piece in zip(names, pieces(way), strict=True)
+    )
+
+
+def strip(way: str, index: int) -> bytes:
+    return pieces(way)[FIRST + index]
+
+
+def with_damaged_payload(piece: bytes) -> bytes:
+    return piece[:7] + bytes([piece[7] ^ 1]) + piece[8:]
+
+
+def with_damaged_length(piece: bytes) -> bytes:
+    return piece[:2] + bytes([piece[2] ^ 0x40]) + piece[3:]
+
+
+def rows_of(*strips: int) -> list[int]:
+    rows = [row for n in strips for row in range(n * ROWS, (n + 1) * ROWS)]
+    return [row for row in rows if row < len(SAMPLES)]
+
+
+def check(found: pixelcodec.Salvaged, lost: list[int]) -> None:
+    """That these rows, and no others, are lost, and all others right."""
+    assert [row for rows in found.lost for row in rows] == lost
+    kept = np.delete(np.arange(len(SAMPLES)), lost)
+    np.testing.assert_array_equal(found.picture.samples[kept], SAMPLES[kept])
+    assert bool(found.damage) or not lost
+
+
+@EACH_WAY
+def test_a_whole_file_is_the_image(way: str) -> None:
+    found = pixelcodec.salvage(file(way))
+    assert found == pixelcodec.Salvaged(Picture(SAMPLES, 8, (TEXT,)), (), ())
+
+
+@EACH_WAY
+def test_streams_are_taken_too(way: str) -> None:
+    assert pixelcodec.salvage(io.BytesIO(file(way))) == pixelcodec.salvage(file(way))
+
+
+@pytest.mark.parametrize("harm", [with_damaged_payload, with_damaged_length])
+@pytest.mark.parametrize("index", range(STRIPS))
+@INDEPENDENT_WAYS
+def test_of_independent_strips_the_damaged_one_alone_is_lost(
+    way: str, index: int, harm: object
+) -> None:
+    damaged = harm(strip(way, index))  # type: ignore[operator]
+    check(pixelcodec.salvage(file(way, **{f"strip{index}": damaged})), rows_of(index))
+
+
+@pytest.mark.parametrize("index", range(1, STRIPS))
+def test_of_others_all_below_are_lost(index: int) -> None:
+    damaged = with_damaged_payload(strip("joined", index))
+    found = pixelcodec.salvage(file("joined", **{f"strip{index}": damaged}))
+    check(found, rows_of(*range(index, STRIPS)))
+
+
+@pytest.mark.parametrize("size", [0, 3, 10])
+@INDEPENDENT_WAYS
+def test_bytes_that_are_missing_or_too_many_do_not_shift_rows(way: str, size: int) -> None:
+    short = strip(way, 2)[: -size or None][:-1]
+    check(pixelcodec.salvage(file(way, strip2=short)), rows_of(2))
+    long = strip(way, 2) + bytes(size + 1)
+    check(pixelcodec.salvage(file(way, strip2=long)), [])
+
+
+@INDEPENDENT_WAYS
+def test_several_strips_are_lost_where_they_were(way: str) -> None:
+    harmed = {f"strip{n}": with_damaged_payload(strip(way, n)) for n in (0, 3, 4)}
+    check(pixelcodec.salvage(file(way, **harmed)), rows_of(0, 3, 4))
+
+
+@INDEPENDENT_WAYS
+def test_strips_of_which_nobody_knows_where_they_were_are_lost(way: str) -> None:
+    gaps = {f"strip{n}": with_damaged_length(strip(way, n)) for n in (1, 4)}
+    check(pixelcodec.salvage(file(way, **gaps)), rows_of(1, 2, 3, 4))
+
+
+@EACH_WAY
+def test_what_is_cut_off_is_lost(way: str) -> None:
+    data = file(way)
+    ends = np.cumsum([len(piece) for piece in pieces(way)])
+    for size in range(int(ends[FIRST]), len(data), 11):
+        whole = int(np.searchsorted(ends[FIRST:-1], size, side="right"))
+        check(pixelcodec.salvage(data[:size]), rows_of(*range(whole, STRIPS)))
+
+
+@EACH_WAY
+def test_without_a_right_end_mark_all_rows_come_back_unchecked(way: str) -> None:
+    end = with_damaged_payload(pieces(way)[-1])
+    found = pixelcodec.salvage(file(way, end=end))
+    check(found, [])
+    assert found.damage[-1] == "the checksum of all samples is lost"
+
+
+@INDEPENDENT_WAYS
+def test_strips_that_changed_places_are_noticed(way: str) -> None:
+    found = pixelcodec.salvage(file(way, strip1=strip(way, 2), strip2=strip(way, 1)))
+    assert found.lost == ()
+    assert "do not have the checksum of the original" in found.damage[-1]
+
+
+@INDEPENDENT_WAYS
+def test_a_strip_that_no_encoder_wrote_is_lost(way: str) -> None:
+    found = pixelcodec.salvage(file(way, strip2=chunk(b"S", b"123")))
+    check(found, rows_of(2))
+    assert any(what.startswith("strip 3 of 6: ") for what in found.damage)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        with_damaged_payload(pieces("standard")[1]),
+        with_damaged_length(pieces("standard")[1]),
+        chunk(b"M", b"nonsense"),
+        chunk(b"Z", b"nonsense"),
+        b"",
+    ],
+    ids=["payload", "length", "inside", "not deflated", "missing"],
+)
+@EACH_WAY
+def test_damaged_metadata_are_left_out(way: str, metadata: bytes) -> None:
+    found = pixelcodec.salvage(file(way, metadata=metadata))
+    check(found, [])
+    assert found.picture.chunks == ()
+    assert any(what.startswith("the metadata are lost") for what in found.damage)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    way=st.sampled_from(list(WAYS)),
+    places=st.lists(st.integers(44, 10**6), min_size=1, max_size=4),
+    cut=st.integers(0, 30),
+)
+def test_no_row_is_wrong_whatever_happens_to_bytes(way: str, places: list[int], cut: int) -> None:
+    damaged = bytearray(file(way))
+    for place in places:
+        damaged[44 + place % (len(damaged) - 44)] ^= 1 << place % 8
+    begin = 44 + places[0] % (len(damaged) - 44)
+    del damaged[begin : begin + cut]
+    with suppress(FormatError):  # that nothing can be had
+        found = pixelcodec.salvage(bytes(damaged))
+        check(found, [row for rows in found.lost for row in rows])
+
+
+# What cannot be had ------------------------------------------------------------------------------
+
+
+def test_without_a_header_there_is_nothing() -> None:
+    for damaged in (b"", pieces("restart")[0][:20], b"\x89PNG" + file("restart")[4:]):
+        with pytest.raises(FormatError):
+            pixelcodec.salvage(damaged)
+
+
+@EACH_WAY
+def test_without_a_strip_that_has_a_place_there_is_nothing(way: str) -> None:
+    for data in (file(way, strip3=b""), file(way)[: len(b"".join(pieces(way)[:2]))]):
+        with pytest.raises(FormatError, match=r"^nothing can be had: .*no strip of 6 is whole"):
+            pixelcodec.salvage(data)
+
+
+def test_without_the_changes_of_its_model_nothing_can_be_decoded() -> None:
+    head = bytearray(pieces("restart")[0])
+    head[11] |= 8
+    for changes in (b"", with_damaged_payload(chunk(b"A", bytes(9)))):
+        rest = b"".join(pieces("restart")[1:])
+        with pytest.raises(FormatError, match="changes of the model are damaged"):
+            pixelcodec.salvage(mended(bytes(head)) + changes + rest)
+
+
+def test_limits_hold() -> None:
+    with pytest.raises(FormatError, match="claims 85 pixels, the limit is 84"):
+        pixelcodec.salvage(file("restart"), max_pixels=84)
+    with pytest.raises(FormatError, match="bytes of memory, the limit is 1,000"):
+        pixelcodec.salvage(file("restart"), max_bytes=1000)
+
+
+def test_a_search_for_chunks_ends() -> None:
+    """Heads without end, each of which could be a chunk: it is not quadratic."""
+    endless = (b"S" + (10**5).to_bytes(4, "little")) * 10**5
+    found = pixelcodec.salvage(file("restart", strip1=endless))
+    assert found.lost
+    np.testing.assert_array_equal(found.picture.samples[:ROWS], SAMPLES[:ROWS])
+
+
+# The mark ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "greatest"), [(np.uint8, 11), (np.uint16, 65535)])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_the_mark_is_stripes_that_go_on(dtype: type, greatest: int, channels: int) -> None:
+    rows = np.zeros((20, 30, channels), dtype)
+    has_alpha = channels in (2, 4)
+    draw_mark(rows[:7], 100, greatest, has_alpha)
+    draw_mark(rows[7:], 107, greatest, has_alpha)
+    y, x = np.indices(rows.shape[:2])
+    stripes = np.where((x + y + 100) // STRIPE % 2, greatest, 0)
+    for channel in range(channels):
+        is_alpha = has_alpha and channel == channels - 1
+        expected = np.full_like(stripes, greatest) if is_alpha else stripes
+        np.testing.assert_array_equal(rows[..., channel], expected)
+
+
+def test_the_mark_of_a_palette_image_is_of_its_colours() -> None:
+    palette = Chunk(b"PLTE", bytes(range(9)))
+    picture = Picture(np.ones((6, 20, 1), np.uint8), 8, (palette,))
+    head, metadata, first, second, end = split(pixelcodec.encode(picture, strip_rows=3))
+    damaged = [head, metadata, first, with_damaged_payload(second), end]
+    found = pixelcodec.salvage(b"".join(damaged))
+    assert found.lost == (range(3, 6),)
+    assert set(found.picture.samples[3:].ravel().tolist()) == {0, 2}
+    assert found.picture == replace(picture, samples=found.picture.samples)
