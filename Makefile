@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types docs bench bench-large clean
+.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -47,6 +47,31 @@ bench: $(READY)
 # Speed and memory on 12 megapixels: minutes a model.
 bench-large: $(READY)
 	$(BIN)/pytest bench -o addopts=--import-mode=importlib -m slow $(BENCH)
+
+# What docs/RELIABILITY.md promises, at length; `make test` does a little of each. Options follow in
+# FUZZ, SOAK, FAULTS and MATRIX: make fuzz FUZZ='--minutes 5 --seed 2'.
+FUZZ := --count 100000
+SOAK := --minutes 60
+FAULTS := --count 500
+MATRIX :=
+
+# Damaged files and files made to harm, each of which must end in an error or the right pixels. What
+# fails is kept in build/fuzz.
+fuzz: $(READY)
+	cd tests && ../$(BIN)/python -m robustness.fuzz $(FUZZ)
+
+# Random images through one process, its threads and another process; nothing grows.
+soak: $(READY)
+	cd tests && ../$(BIN)/python -m robustness.soak $(SOAK)
+
+# Processes killed at random moments, full disks, closed pipes, damaged models.
+faults: $(READY)
+	cd tests && ../$(BIN)/python -m robustness.faults $(FAULTS)
+
+# All back ends, and versions of torch and NumPy, against the golden files and the reference decoder.
+matrix: $(READY)
+	cd tests && ../$(BIN)/python -m robustness.everywhere
+	cd tests && ../$(BIN)/python -m robustness.matrix $(MATRIX)
 
 # torch comes first and alone, at the version pinned: nothing else then has a say in which build.
 $(READY): pyproject.toml constraints.txt

@@ -1,0 +1,137 @@
+"""One file, whatever it is, through the decoder: what came of it, and whether that is right."""
+
+import hashlib
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pixelcodec
+from pixelcodec import container
+from pixelcodec.errors import PixelcodecError
+from pixelcodec.pictures import Samples
+
+MAX_PIXELS = 2**12
+MAX_BYTES = 2**26
+"""The limits of every trial."""
+
+RIGHT = "right pixels"
+AS_SAID = "other pixels, of the checksum that the file has"
+"""Of files that were changed on purpose alone."""
+
+_NAMES_A_PLACE = re.compile(
+    r"\bbyte \d|\bstrip \d|\bstrips\b|header|metadata|changes|end mark|model|checksum of the orig"
+    r"|^empty|^not a .pxc stream|preview|nothing can be had"
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A file, and what it may end in.
+
+    Attributes:
+        data: the file.
+        model: what reads it.
+        images: that it may hold, as :func:`digest` of their samples.
+        on_purpose: whether checksums were made right again: then it may hold any image whose
+            checksum it has.
+    """
+
+    data: bytes
+    model: str | None
+    images: frozenset[bytes]
+    on_purpose: bool
+
+
+class WrongError(Exception):
+    """The decoder did what it must never do."""
+
+
+def run(trial: Trial) -> str:
+    """Decode, and look into the file in one more way, and say how it ended in a few words.
+
+    Raises:
+        WrongError: wrong pixels, or an error that says too little.
+        Exception: whatever else the decoder raised by mistake.
+    """
+    look = LOOKS[zlib.crc32(trial.data) % len(LOOKS)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _refusal(lambda: look(trial))
+        found: list[Samples] = []
+        refused = _refusal(lambda: found.append(_decode(trial)))
+    return refused or _judged(trial, found[0].tobytes())
+
+
+def _refusal(act: Callable[[], object]) -> str | None:
+    try:
+        act()
+    except PixelcodecError as error:
+        if not _NAMES_A_PLACE.search(str(error)):
+            raise WrongError(f"an error that names no place: {error}") from error
+        return f"refused: {type(error).__name__}"
+    return None
+
+
+def _judged(trial: Trial, samples: bytes) -> str:
+    if digest(samples) in trial.images:
+        return RIGHT
+    if trial.on_purpose and zlib.crc32(samples) == _stored_crc(trial.data):
+        return AS_SAID
+    raise WrongError("pixels that are not those encoded")
+
+
+def digest(samples: bytes) -> bytes:
+    """What stands for the samples of an image."""
+    return hashlib.sha256(samples).digest()
+
+
+def _stored_crc(data: bytes) -> int:
+    """What the end mark, the last chunk of the file, says."""
+    return int.from_bytes(data[-8:-4], "little")
+
+
+# Ways into a file --------------------------------------------------------------------------------
+
+
+def _how(trial: Trial) -> Any:
+    return {"model": trial.model, "device": "cpu", "max_pixels": MAX_PIXELS, "max_bytes": MAX_BYTES}
+
+
+def _decode(trial: Trial) -> Samples:
+    return pixelcodec.decode_picture(trial.data, **_how(trial)).samples
+
+
+def _inspect(trial: Trial) -> None:
+    pixelcodec.inspect(io.BytesIO(trial.data))
+
+
+def _preview(trial: Trial) -> None:
+    pixelcodec.preview_from(io.BytesIO(trial.data), **_how(trial))
+
+
+def _region(trial: Trial) -> None:
+    header = container.Reader(io.BytesIO(trial.data)).header
+    region = (header.width // 2, header.height // 2, 1, 1)
+    found = pixelcodec.decode(trial.data, region=region, **_how(trial))
+    if found.shape[:2] != (1, 1):
+        raise WrongError(f"a region of 1 x 1 pixels is {found.shape}")
+
+
+def _pieces(trial: Trial) -> None:
+    decoder = pixelcodec.Decoder(**_how(trial))
+    for begin in range(0, len(trial.data), 7):
+        decoder.write(trial.data[begin : begin + 7])
+    decoder.finish()
+
+
+def _salvage(trial: Trial) -> None:
+    found = pixelcodec.salvage(trial.data, **_how(trial))
+    if not found.damage and found.picture != pixelcodec.decode_picture(trial.data, **_how(trial)):
+        raise WrongError("what was salvaged of a whole file is not its image")
+
+
+LOOKS: Sequence[Callable[[Trial], None]] = (_inspect, _preview, _region, _pieces, _salvage)
