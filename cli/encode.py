@@ -1,7 +1,7 @@
 """``pixelcodec encode``: image files to .pxc files."""
 
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import click
 
@@ -34,6 +34,14 @@ class Choices(TypedDict):
     discard_invisible: bool
 
 
+class EffortRange(click.IntRange):
+    """1 to 9, or ``max``, which is 10 in the library."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        return super().convert(10 if value == "max" else value, param, ctx)
+
+
 @click.command(
     epilog=examples(
         "pixelcodec encode photo.png",
@@ -55,10 +63,11 @@ class Choices(TypedDict):
 @click.option(
     "-e",
     "--effort",
-    type=click.IntRange(1, 9),
-    metavar="1..9",
+    type=EffortRange(1, 10),
+    metavar="1..9|max",
     help="1 is fastest (photo-s), 9 smallest. At 3 and 4 the model is fitted to the image first, "
-    "which costs the decoder nothing; from 5 on it learns while it codes. [default: 5]",
+    "which costs the decoder nothing; from 5 on it learns while it codes; max tries several ways. "
+    "[default: 5]",
 )
 @click.option(
     "--strip-rows",

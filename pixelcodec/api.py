@@ -21,11 +21,12 @@ from PIL import Image
 
 from pixelcodec import container, metadata
 from pixelcodec.choice import Contest, candidates
-from pixelcodec.effort import effort_of
+from pixelcodec.effort import Effort, effort_of
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.invisible import discarded
 from pixelcodec.limits import MAX_BYTES, check_memory, check_memory_of_rows
 from pixelcodec.models import zoo
+from pixelcodec.models.architectures import remembers
 from pixelcodec.parallel import StripTask, StripWorker, decode_strips
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.pictures.pillow import from_pillow, to_pillow
@@ -59,7 +60,7 @@ def encode(
     strip_rows: int | None = None,
     tile: int | None = None,
     restart: bool = False,
-    effort: int | None = None,
+    effort: int | Effort | None = None,
     discard_invisible: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
@@ -88,6 +89,7 @@ def encode(
             the model codes it as it shipped. At 3 and 4 it is fitted to the image first, and the
             file holds how it changed: a decoder takes no longer. From 5 on it learns while it
             codes, more of it the higher the number, and a decoder takes as long as the encoder.
+            At 10 all models that may suit and several ways to learn are tried.
         discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
             bytes. All that can be seen, and alpha, come back as they were.
         verify: whether the file is decoded as it is written, and compared with the image. That
@@ -149,33 +151,42 @@ def encode_to(
 
 def _encode_to(stream: container.Writable, picture: Picture, how: Encoding) -> None:
     """Encode by the one model that is asked for, or by what makes the smallest file."""
+    effort = effort_of(how.get("effort"))
     model = how.get("model")
-    models = [model] if model else candidates(picture.kind, effort_of(how.get("effort")))
-    if len(models) == 1:
+    models = [model] if model else candidates(picture.kind, effort)
+    if len(models) == 1 and not effort.also_learning:
         _write(stream, picture, models[0], how)
     else:
-        container.write_all(stream, _smallest(picture, models, how))
+        container.write_all(stream, _smallest(picture, models, effort, how))
 
 
-def _smallest(picture: Picture, models: Sequence[str], how: Encoding) -> bytes:
+def _smallest(picture: Picture, models: Sequence[str], effort: Effort, how: Encoding) -> bytes:
     """The smallest file that one of the ``models`` makes of an image."""
     compute = Compute.of(how)
     cut = how.get("strip_rows"), how.get("tile"), how.get("restart", False)
     with compute.running():
         contest = Contest(
-            plans(Shape.of(picture), models, compute, *cut),
-            picture.samples,
+            plans(Shape.of(picture), models, compute, *cut, effort.learning), picture.samples
         )
     tell = _Sum(how.get("progress"))
     best: tuple[bytes, Plan] | None = None
     for plan in contest.plans:
-        if best is None or contest.may_beat(plan, best[1], _payload(best[0])):
-            file = io.BytesIO()
-            _write(file, picture, plan.model, {**how, "progress": tell.next()})
-            if best is None or len(file.getvalue()) < len(best[0]):
-                best = file.getvalue(), plan
+        if best is None or effort.tries_all or contest.may_beat(plan, best[1], _payload(best[0])):
+            for way in _ways(plan, effort):
+                file = io.BytesIO()
+                how = {**how, "effort": way, "progress": tell.next()}
+                _write(file, picture, plan.model, how)
+                if best is None or len(file.getvalue()) < len(best[0]):
+                    best = file.getvalue(), plan
     assert best is not None
     return best[0]
+
+
+def _ways(plan: Plan, effort: Effort) -> list[Effort]:
+    """Efforts of which each makes another file by ``plan``."""
+    ways = list(effort.ways())
+    learns_alike = any(remembers(engine.network) for engine in plan.engines.values())
+    return ways[:1] if learns_alike or not plan.header.learning else ways
 
 
 def _write(stream: container.Writable, picture: Picture, model: str, how: Encoding) -> None:

@@ -1,6 +1,7 @@
-"""Effort: what an encoder spends on an image. What a decoder pays depends on the model alone."""
+"""Effort: what an encoder spends on an image, and by learning the decoder, too."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.models.fine_tuning import Budget
@@ -15,12 +16,29 @@ class Effort:
         learning: how models learn from what is coded, see
             :class:`pixelcodec.container.Header`; 0: not at all.
         budget: how long the heads are fitted to the image before; None: not at all.
+        also_learning: other ways to learn, of which the one that makes the smallest file is taken,
+            as it is of all models that may code the image. Streams, whose rows are not at hand,
+            know the first way alone.
     """
 
     model: str
     learning: int = 0
     budget: Budget | None = None
+    also_learning: tuple[int, ...] = ()
 
+    @property
+    def tries_all(self) -> bool:
+        """Whether models are tried that are not likely to win."""
+        return bool(self.also_learning)
+
+    def ways(self) -> Iterator["Effort"]:
+        """Efforts of one way to learn each."""
+        for learning in (self.learning, *self.also_learning):
+            yield replace(self, learning=learning, also_learning=())
+
+
+MAX_EFFORT = 10
+"""``max`` on the command line."""
 
 EFFORTS = {
     1: Effort("photo-s"),
@@ -32,6 +50,7 @@ EFFORTS = {
     7: Effort("photo-m", learning=8),
     8: Effort("photo-m", learning=11),
     9: Effort("photo-m", learning=14),
+    MAX_EFFORT: Effort("photo-m", learning=14, also_learning=(13, 15, 2)),
 }
 
 DEFAULT_EFFORT = 5
@@ -40,13 +59,15 @@ STATIC = 2
 """The highest at which models stay as they shipped."""
 
 
-def effort_of(number: int | None) -> Effort:
-    """The effort of a number, 1 to 9; None: the default.
+def effort_of(number: int | Effort | None) -> Effort:
+    """The effort of a number, 1 to 10; None: the default.
 
     Raises:
         PixelcodecError: it is another number.
     """
+    if isinstance(number, Effort):
+        return number
     found = EFFORTS.get(DEFAULT_EFFORT if number is None else number)
     if found is None:
-        raise PixelcodecError(f"effort {number}: choose 1 (fastest) to {max(EFFORTS)} (smallest)")
+        raise PixelcodecError(f"effort {number}: choose 1 (fastest) to {MAX_EFFORT} (smallest)")
     return found

@@ -27,7 +27,7 @@ import numpy as np
 
 from pixelcodec import container, metadata
 from pixelcodec.choice import Contest, candidates
-from pixelcodec.effort import effort_of
+from pixelcodec.effort import Effort, effort_of
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.fitting import can_fit, fitted
 from pixelcodec.invisible import Discarder
@@ -63,7 +63,7 @@ class Encoding(Coding, total=False):
     strip_rows: int | None
     tile: int | None
     restart: bool
-    effort: int | None
+    effort: int | Effort | None
     discard_invisible: bool
     verify: bool
 

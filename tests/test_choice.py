@@ -16,7 +16,7 @@ from picture_kinds import KINDS, Kind
 from pictures import noise
 from pixelcodec import plan
 from pixelcodec.choice import CANDIDATES, PHOTO, Contest, bands_of, candidates
-from pixelcodec.effort import EFFORTS
+from pixelcodec.effort import EFFORTS, Effort
 from pixelcodec.invisible import changed_pixels, discarded
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Chunk, Picture, Samples, png, read_picture, to_pillow
@@ -113,6 +113,24 @@ def test_the_smallest_file_is_taken(samples: Samples) -> None:
         len(pixelcodec.encode(samples, model=name, **FAST)) for name in ("photo-s", STANDARD_NAME)
     ]
     assert len(pixelcodec.encode(samples, **FAST)) == min(of_models)
+
+
+@pytest.mark.parametrize("model", [None, "photo-s", "graphics", STANDARD_NAME])
+def test_the_smallest_of_several_ways_to_learn_is_taken(model: str | None) -> None:
+    ways = Effort("photo-s", learning=2, also_learning=(3, 1, 5))
+    samples = PHOTOGRAPH[:48, :60]
+    files = [pixelcodec.encode(samples, model=model, effort=way) for way in ways.ways()]
+    assert pixelcodec.encode(samples, model=model, effort=ways) == min(files, key=len)
+    sizes = set(map(len, files))
+    assert len(sizes) > 1 if model in (None, "photo-s") else len(sizes) == 1
+
+
+def test_at_most_effort_every_model_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Contest, "may_beat", lambda self, plan, best, size: False)
+    told: list[tuple[int, int]] = []
+    effort = Effort("photo-s", learning=1, also_learning=(2,))
+    pixelcodec.encode(DRAWING, progress=lambda *call: told.append(call), effort=effort)
+    assert told[-1] == (4 * 192**2, 4 * 192**2)  # by photo-s in two ways, graphics, standard
 
 
 @pytest.mark.parametrize("model", ["photo-s", STANDARD_NAME])

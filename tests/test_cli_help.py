@@ -16,7 +16,9 @@ from commands import run, save
 from data_files import write_mnist
 from pictures import noise, scene
 from pixelcodec import suffixes
+from pixelcodec.cli.encode import EffortRange
 from pixelcodec.cli.main import COMMANDS
+from pixelcodec.effort import MAX_EFFORT
 
 # Examples ----------------------------------------------------------------------------------------
 
@@ -108,6 +110,10 @@ def test_the_guide_has_every_key_of_info(pxc: Path) -> None:
 
 def test_the_guide_has_every_suffix_of_images() -> None:
     assert all(f"`{suffix}`" in GUIDE for suffix in suffixes.IMAGES)
+
+
+def test_the_most_effort_has_a_name() -> None:
+    assert EffortRange(1, 10).convert("max", None, None) == MAX_EFFORT == 10
 
 
 # Completion --------------------------------------------------------------------------------------

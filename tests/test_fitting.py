@@ -10,7 +10,7 @@ import pixelcodec
 from coding import TINY, random_network
 from pictures import Samples, noise, scene
 from pixelcodec import container
-from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
+from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, MAX_EFFORT, STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.evaluation import model_bits
@@ -113,9 +113,9 @@ def test_info_says_so() -> None:
     assert pixelcodec.inspect(io.BytesIO(data)).changes_bytes == changes_in(data)
 
 
-@pytest.mark.parametrize("effort", [0, 10, -1])
+@pytest.mark.parametrize("effort", [0, 11, -1])
 def test_an_effort_that_there_is_not_is_refused(effort: int) -> None:
-    with pytest.raises(PixelcodecError, match=f"effort {effort}: choose 1 .* to 9"):
+    with pytest.raises(PixelcodecError, match=f"effort {effort}: choose 1 .* to 10"):
         pixelcodec.encode(scene(8, 8), effort=effort)
 
 
@@ -125,7 +125,7 @@ def test_more_effort_is_more_to_do() -> None:
         for effort in EFFORTS.values()
     ]
     assert spent == sorted(spent)
-    assert list(EFFORTS) == list(range(1, 10))
+    assert list(EFFORTS) == list(range(1, MAX_EFFORT + 1))
     assert EFFORTS[STATIC].learning == 0
     assert EFFORTS[DEFAULT_EFFORT].learning > 0
 
