@@ -42,7 +42,7 @@ GROUPS: dict[str, dict[str, list[str] | None]] = {
     "Networks": {
         "pixelcodec.models.network": ["IntegerNetwork", "IntegerLayer"],
         "pixelcodec.models.program": None,
-        "pixelcodec.models.architectures": ["PROGRAMS", "TRAINABLE", "FloatNetwork"],
+        "pixelcodec.models.architectures": ["Architecture", "ARCHITECTURES", "FloatNetwork"],
         "pixelcodec.models.layers": ["MaskedConv2d", "QuantisationAware", "relu"],
         "pixelcodec.models.grouped": None,
         "pixelcodec.models.paper": None,

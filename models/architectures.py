@@ -1,6 +1,7 @@
 """Which architectures there are, by the name that model files carry."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from pixelcodec.errors import ModelError
@@ -23,16 +24,99 @@ from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperNetwork
 from pixelcodec.models.program import Arithmetic, Program
 
-PROGRAMS: dict[str, Callable[[IntegerNetwork, Arithmetic], Program]] = {
-    wavefront_pixelcnn.ARCHITECTURE: wavefront_pixelcnn.IntegerWavefrontPixelCNN,
-    pixelcnn.ARCHITECTURE: pixelcnn.IntegerPixelCNN,
-    row_lstm.ARCHITECTURE: row_lstm.IntegerRowLSTM,
-    diagonal_bilstm.ARCHITECTURE: diagonal_bilstm.IntegerDiagonalBiLSTM,
-    multi_scale.ARCHITECTURE: multi_scale.IntegerMultiScale,
-    graphics.ARCHITECTURE: graphics.IntegerGraphics,
-    wavefront_gray.ARCHITECTURE: wavefront_gray.IntegerWavefrontGray,
+Config = wavefront_pixelcnn.Config | wavefront_gray.Config | graphics.Config | PaperConfig
+"""Hyperparameters of a network."""
+
+FloatNetwork = (
+    wavefront_pixelcnn.WavefrontPixelCNN
+    | wavefront_gray.WavefrontGray
+    | PaperNetwork
+    | multi_scale.MultiScale
+    | graphics_training.Graphics
+)
+"""A network that trains.
+
+It gives the bits of each sample of whole images, float32 [n, h, w, channels], of uint8 of the same
+shape; it rounds to an :class:`IntegerNetwork`.
+"""
+
+Learner = Callable[[IntegerNetwork, Arithmetic, int, int], Program]
+"""Makes a program for one image: of a network, arithmetic, how it learns, channels."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a kind of network consists of.
+
+    Attributes:
+        config: its hyperparameters.
+        float_network: trains.
+        program: the integer network, ready to run.
+        learner: begins as the integer network and learns from what it has coded; None: it cannot.
+        remembers: whether a program keeps more of an image than a canvas does. If so, each image
+            has a program of its own, also where the network does not learn.
+    """
+
+    config: type[Config]
+    float_network: Callable[[Any], FloatNetwork]
+    program: Callable[[IntegerNetwork, Arithmetic], Program]
+    learner: Learner | None = None
+    remembers: bool = False
+
+
+def _learner(make: Callable[[IntegerNetwork, Arithmetic, Learning], Program]) -> Learner:
+    return lambda network, arithmetic, learning, _: make(network, arithmetic, Learning.of(learning))
+
+
+ARCHITECTURES = {
+    wavefront_pixelcnn.ARCHITECTURE: Architecture(
+        wavefront_pixelcnn.Config,
+        wavefront_pixelcnn.WavefrontPixelCNN,
+        wavefront_pixelcnn.IntegerWavefrontPixelCNN,
+        _learner(learning_pixelcnn.LearningPixelCNN),
+    ),
+    wavefront_gray.ARCHITECTURE: Architecture(
+        wavefront_gray.Config,
+        wavefront_gray.WavefrontGray,
+        wavefront_gray.IntegerWavefrontGray,
+        _learner(learning_gray.LearningGray),
+    ),
+    graphics.ARCHITECTURE: Architecture(
+        graphics.Config,
+        graphics_training.Graphics,
+        graphics.IntegerGraphics,
+        graphics.IntegerGraphics,
+        remembers=True,
+    ),
+    pixelcnn.ARCHITECTURE: Architecture(PaperConfig, pixelcnn.PixelCNN, pixelcnn.IntegerPixelCNN),
+    row_lstm.ARCHITECTURE: Architecture(
+        row_lstm.RowConfig, row_lstm.RowLSTM, row_lstm.IntegerRowLSTM
+    ),
+    diagonal_bilstm.ARCHITECTURE: Architecture(
+        diagonal_bilstm.DiagonalConfig,
+        diagonal_bilstm.DiagonalBiLSTM,
+        diagonal_bilstm.IntegerDiagonalBiLSTM,
+    ),
+    multi_scale.ARCHITECTURE: Architecture(
+        multi_scale.MultiScaleConfig, multi_scale.MultiScale, multi_scale.IntegerMultiScale
+    ),
 }
-"""What makes an integer network of each architecture ready to run."""
+"""By the names that model files carry."""
+
+
+def architecture_of(network: IntegerNetwork) -> Architecture:
+    """That of ``network``.
+
+    Raises:
+        ModelError: it is not known.
+    """
+    return _named(network.architecture)
+
+
+def _named(name: str) -> Architecture:
+    if name not in ARCHITECTURES:
+        raise ModelError(f"architecture {name!r} needs a newer pixelcodec")
+    return ARCHITECTURES[name]
 
 
 def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
@@ -41,26 +125,7 @@ def make_program(network: IntegerNetwork, arithmetic: Arithmetic) -> Program:
     Raises:
         ModelError: its architecture is not known, or its integers are not those that it needs.
     """
-    if network.architecture not in PROGRAMS:
-        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
-    return PROGRAMS[network.architecture](network, arithmetic)
-
-
-def can_learn(network: IntegerNetwork) -> bool:
-    """Whether a network of this architecture can learn from what it has coded."""
-    return network.architecture in (
-        wavefront_pixelcnn.ARCHITECTURE,
-        wavefront_gray.ARCHITECTURE,
-        graphics.ARCHITECTURE,
-    )
-
-
-def remembers(network: IntegerNetwork) -> bool:
-    """Whether a program of this architecture keeps more of an image than a canvas does.
-
-    If so, each image has a program of its own, also where the network does not learn.
-    """
-    return network.architecture == graphics.ARCHITECTURE
+    return architecture_of(network).program(network, arithmetic)
 
 
 def make_learning_program(
@@ -78,49 +143,20 @@ def make_learning_program(
     Raises:
         ModelError: networks of its architecture do not learn.
     """
-    if not can_learn(network):
+    learner = architecture_of(network).learner
+    if learner is None:
         raise ModelError(f"networks of the architecture {network.architecture!r} do not learn")
-    if remembers(network):
-        return graphics.IntegerGraphics(network, arithmetic, learning, channels)
-    if network.architecture == wavefront_gray.ARCHITECTURE:
-        return learning_gray.LearningGray(network, arithmetic, Learning.of(learning))
-    return learning_pixelcnn.LearningPixelCNN(network, arithmetic, Learning.of(learning))
+    return learner(network, arithmetic, learning, channels)
 
 
-# Training ----------------------------------------------------------------------------------------
+def can_learn(network: IntegerNetwork) -> bool:
+    """Whether a network of this architecture can learn from what it has coded."""
+    return architecture_of(network).learner is not None
 
-Config = wavefront_pixelcnn.Config | wavefront_gray.Config | graphics.Config | PaperConfig
-"""Hyperparameters of a network."""
 
-FloatNetwork = (
-    wavefront_pixelcnn.WavefrontPixelCNN
-    | wavefront_gray.WavefrontGray
-    | PaperNetwork
-    | multi_scale.MultiScale
-    | graphics_training.Graphics
-)
-"""A network that trains.
-
-It gives the bits of each sample of whole images, float32 [n, h, w, channels], of uint8 of the same
-shape; it rounds to an :class:`IntegerNetwork`.
-"""
-
-TRAINABLE: dict[str, tuple[type[Config], Callable[[Any], FloatNetwork]]] = {
-    wavefront_pixelcnn.ARCHITECTURE: (
-        wavefront_pixelcnn.Config,
-        wavefront_pixelcnn.WavefrontPixelCNN,
-    ),
-    wavefront_gray.ARCHITECTURE: (wavefront_gray.Config, wavefront_gray.WavefrontGray),
-    pixelcnn.ARCHITECTURE: (PaperConfig, pixelcnn.PixelCNN),
-    row_lstm.ARCHITECTURE: (row_lstm.RowConfig, row_lstm.RowLSTM),
-    diagonal_bilstm.ARCHITECTURE: (
-        diagonal_bilstm.DiagonalConfig,
-        diagonal_bilstm.DiagonalBiLSTM,
-    ),
-    multi_scale.ARCHITECTURE: (multi_scale.MultiScaleConfig, multi_scale.MultiScale),
-    graphics.ARCHITECTURE: (graphics.Config, graphics_training.Graphics),
-}
-"""Hyperparameters and float network of each architecture."""
+def remembers(network: IntegerNetwork) -> bool:
+    """Whether each image needs a program of its own, see :class:`Architecture`."""
+    return architecture_of(network).remembers
 
 
 def make_config(architecture: str, values: Mapping[str, Any]) -> Config:
@@ -129,17 +165,16 @@ def make_config(architecture: str, values: Mapping[str, Any]) -> Config:
     Raises:
         ModelError: the architecture or a name is not known, or a value is out of its range.
     """
-    if architecture not in TRAINABLE:
-        raise ModelError(f"architecture {architecture!r} needs a newer pixelcodec")
+    made = _named(architecture).config
     try:
-        return TRAINABLE[architecture][0](**values)
+        return made(**values)
     except TypeError as error:
         raise ModelError(f"{architecture} has no such parameters: {dict(values)}") from error
 
 
 def make_float_network(architecture: str, config: Config) -> FloatNetwork:
     """A network with random weights."""
-    return TRAINABLE[architecture][1](config)
+    return ARCHITECTURES[architecture].float_network(config)
 
 
 def continued(network: FloatNetwork, architecture: str, config: Config) -> FloatNetwork:
@@ -148,7 +183,7 @@ def continued(network: FloatNetwork, architecture: str, config: Config) -> Float
     Raises:
         ModelError: ``network`` is of another architecture, or cannot grow to ``config``.
     """
-    if type(network) is TRAINABLE[architecture][1]:
+    if type(network) is ARCHITECTURES[architecture].float_network:
         if network.config == config:
             return network
         if isinstance(network, wavefront_pixelcnn.WavefrontPixelCNN):

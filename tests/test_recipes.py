@@ -23,7 +23,7 @@ from pixelcodec.errors import ModelError
 from pixelcodec.evaluation import PAPER, mosaic_of
 from pixelcodec.exact import check_no_overflow
 from pixelcodec.models import recipes, train, zoo
-from pixelcodec.models.architectures import TRAINABLE, FloatNetwork, make_float_network
+from pixelcodec.models.architectures import ARCHITECTURES, FloatNetwork, make_float_network
 from pixelcodec.models.datasets import DATA_SETS, WholeImages
 from pixelcodec.models.train import load_float_network
 from pixelcodec.models.wavefront_pixelcnn import Config
@@ -334,7 +334,7 @@ def test_eval_shows_a_table(trained: SimpleNamespace) -> None:
 def test_the_papers_figures_are_of_networks_that_train() -> None:
     for kind, architecture in PAPER:
         assert kind in DATA_SETS
-        assert architecture in TRAINABLE
+        assert architecture in ARCHITECTURES
 
 
 def test_eval_refuses_a_model_of_other_samples(trained: SimpleNamespace, colour_model: str) -> None:

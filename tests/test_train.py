@@ -26,7 +26,7 @@ from pictures import noise, scene
 from pixelcodec.errors import ModelError
 from pixelcodec.models import train
 from pixelcodec.models.architectures import (
-    TRAINABLE,
+    ARCHITECTURES,
     continued,
     images_of,
     make_config,
@@ -66,7 +66,7 @@ _OTHERS = {
 }
 SMALLEST = {
     name: make_config(name, _OTHERS.get(name, _BINARY))
-    for name in TRAINABLE
+    for name in ARCHITECTURES
     if name != ARCHITECTURE
 }
 """Of all architectures but that for photographs."""
@@ -134,7 +134,7 @@ def test_a_few_steps_lower_the_bits(tmp_path: Path) -> None:
     assert run.validate() == reports[-1].held_out_bpsp
 
 
-@pytest.mark.parametrize("architecture", TRAINABLE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_learns(tmp_path: Path, architecture: str) -> None:
     run = small_run(tmp_path, architecture, 60)
     before = run.validate()
@@ -142,7 +142,7 @@ def test_every_architecture_learns(tmp_path: Path, architecture: str) -> None:
     assert run.validate() < 0.8 * before
 
 
-@pytest.mark.parametrize("architecture", TRAINABLE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_weights_stay_where_integers_can_follow(tmp_path: Path, architecture: str) -> None:
     run = small_run(tmp_path, architecture, 1)
     layers = [layer for layer in run.network.modules() if isinstance(layer, MaskedConv2d)]
@@ -421,7 +421,7 @@ def test_bits_of_many_images_are_the_sum_of_their_own() -> None:
     assert float_bits(network, images) == pytest.approx(found, rel=1e-3)
 
 
-@pytest.mark.parametrize("architecture", TRAINABLE)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_checkpoint_knows_its_network(tmp_path: Path, architecture: str) -> None:
     run = small_run(tmp_path, architecture, 1)
     run.train(ignore)
