@@ -4,6 +4,7 @@ Encoder and decoder both know the samples of a wave once it is coded. Both then 
 a step against the gradient of the wave's bits, so nothing needs to be told: the file holds no
 changes, and the network suits the image better from wave to wave ("dynamic evaluation", Krause et
 al. 2018). The step is that of Adam (Kingma and Ba 2015), each weight at its own pace, with a limit.
+As in the former, weights fall back to where they began: on large, smooth images they would drift.
 
 All of it is integers, so that every machine learns the same. A weight has 16 fractional bits below
 a step of the layer's int8 weights, of which products see six. Products with what has more than 8
@@ -53,6 +54,12 @@ _DIGITS = 3
 _SUM_SHIFT = 6
 _SUM_MOST = 2**26 - 1
 _STEP_ONE = 2**16
+_LEAST_ROOT = 2**8
+"""Added to the root of a weight's squared gradients, so that tiny gradients make small steps."""
+
+_FALL_BITS = 11
+"""In an update a weight falls back by this share, as a shift, of how far it has come."""
+
 _TURNS = 8
 """The pace of an input's weights is renewed in one of so many updates."""
 
@@ -98,7 +105,7 @@ class LearningLayer:
         weights[:, rows] = layer.weight.t().numpy().astype(np.int64) << _FRACTION_BITS
         biases = layer.bias.numpy().astype(np.int64) << _BIAS_BITS
         weights[:, -1] = biases.clip(-_BIAS_MOST, _BIAS_MOST)
-        self._weights = weights
+        self._weights, self._first = weights, weights.copy()
         self._sums, self._means, self._squares, self._paces = np.zeros(
             (4, *weights.shape), np.int64
         )
@@ -159,6 +166,7 @@ class LearningLayer:
         """Make a step by what was added up since the last one; ``turn`` is their number."""
         _update(
             self._weights,
+            self._first,
             self._sums,
             self._means,
             self._squares,
@@ -262,6 +270,7 @@ def _add(products: Integers, gradients: Integers, sums: Integers) -> None:
 @compiled
 def _update(
     weights: Integers,
+    first: Integers,
     sums: Integers,
     means: Integers,
     squares: Integers,
@@ -279,11 +288,12 @@ def _update(
         for i in range(turn, inputs + 1, _TURNS):
             # Exact: the root of a whole number below 2**52 is never rounded up to another.
             root = np.int64(math.sqrt(np.float64(squares[j, i])))
-            paces[j, i] = np.int64(np.float64(2**30) / np.float64(root + 1))
+            paces[j, i] = np.int64(np.float64(2**30) / np.float64(root + _LEAST_ROOT))
         for i in range(inputs + 1):
             step = limited((means[j, i] * paces[j, i]) >> 18, _STEP_ONE)
             most = _WEIGHT_MOST if i < inputs else _BIAS_MOST
-            weights[j, i] = limited(weights[j, i] - ((step * rate) >> 8), most)
+            fall = (weights[j, i] - first[j, i]) >> _FALL_BITS
+            weights[j, i] = limited(weights[j, i] - ((step * rate) >> 8) - fall, most)
 
 
 class LearningPair:

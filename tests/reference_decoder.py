@@ -615,7 +615,7 @@ class LearningLayer:
         self.v = np.zeros((inputs + 1, layer.weight.shape[1]), np.int64)
         self.v[places] = layer.weight << 16
         self.v[-1] = np.clip(layer.bias << 10, -(2**38), 2**38)
-        self.shift = layer.shift
+        self.v0, self.shift = self.v.copy(), layer.shift
         self.m, self.q, self.p, self.sums = (np.zeros_like(self.v) for _ in range(4))
 
     @property
@@ -648,10 +648,11 @@ class LearningLayer:
             self.m[i, j] = m = m + ((16 * g - m) >> 2)
             self.q[i, j] = q = q + ((g * g - q) >> 7)
             if i % 8 == t % 8:
-                self.p[i, j] = 2**30 // (isqrt(q) + 1)
+                self.p[i, j] = 2**30 // (isqrt(q) + 2**8)
             step = limit((m * int(self.p[i, j])) >> 18, 2**16)
             most = 127 << 16 if i < len(self.v) - 1 else 2**38
-            self.v[i, j] = limit(int(self.v[i, j]) - ((step * rate) >> 8), most)
+            v, fall = int(self.v[i, j]), (int(self.v[i, j]) - int(self.v0[i, j])) >> 11
+            self.v[i, j] = limit(v - ((step * rate) >> 8) - fall, most)
         self.sums[:] = 0
 
 
