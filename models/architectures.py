@@ -64,22 +64,22 @@ class Architecture:
     remembers: bool = False
 
 
-def _learner(make: Callable[[IntegerNetwork, Arithmetic, Learning], Program]) -> Learner:
-    return lambda network, arithmetic, learning, _: make(network, arithmetic, Learning.of(learning))
-
-
 ARCHITECTURES = {
     wavefront_pixelcnn.ARCHITECTURE: Architecture(
         wavefront_pixelcnn.Config,
         wavefront_pixelcnn.WavefrontPixelCNN,
         wavefront_pixelcnn.IntegerWavefrontPixelCNN,
-        _learner(learning_pixelcnn.LearningPixelCNN),
+        lambda network, arithmetic, learning, channels: learning_pixelcnn.LearningPixelCNN(
+            network, arithmetic, Learning.of(learning), channels
+        ),
     ),
     wavefront_gray.ARCHITECTURE: Architecture(
         wavefront_gray.Config,
         wavefront_gray.WavefrontGray,
         wavefront_gray.IntegerWavefrontGray,
-        _learner(learning_gray.LearningGray),
+        lambda network, arithmetic, learning, _: learning_gray.LearningGray(
+            network, arithmetic, Learning.of(learning)
+        ),
     ),
     graphics.ARCHITECTURE: Architecture(
         graphics.Config,

@@ -18,6 +18,7 @@ from pixelcodec.models.learning import LEAST_PIXELS, Learning, LearningPair
 from pixelcodec.models.mixture import Mixture
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Conditionals, Samples
+from pixelcodec.models.seen_colours import SeenColours, Split
 from pixelcodec.models.wavefront_pixelcnn import (
     CHANNELS,
     SAMPLES,
@@ -35,16 +36,20 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
 
     sequential = True
 
-    def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning) -> None:
+    def __init__(
+        self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning, channels: int
+    ) -> None:
         """Start from ``network``.
 
         Args:
             network: what it is at first.
             arithmetic: of the layers that stay; those that learn run on the host.
             learning: how; of the blocks, if they are fewer, all learn.
+            channels: of the image, 1 or 3.
         """
         super().__init__(network, arithmetic)
         self._rate, self._turn, self._pixels = learning.rate, 0, 0
+        self.seen_colours = SeenColours(channels)
         self._inverse_scale = network.tables["inverse_scale"].numpy().astype(np.int64)
         layers, host = network.layers, arithmetic.host
         width = layers["input"].weight.shape[1]
@@ -125,16 +130,20 @@ class LearningMixtures:
         unknown = torch.zeros((len(activations), SEEN), dtype=torch.int8)
         self._inputs = torch.cat([activations, torch.from_numpy(seen.features), unknown], 1)
         self._found: list[tuple[Tensor, Integers, Mixture]] = []
+        self._splits: list[Mixture | Split] = []
+        self._before = np.empty(seen.centre.shape, np.uint8)
 
-    def distribution(self, channel: int) -> Mixture:
+    def distribution(self, channel: int) -> Mixture | Split:
         """Of ``channel``, given the channels before, which were revealed."""
         units, parameters = self._program.heads[channel](self._inputs)
         found = self._program.mixture(parameters, channel, self._centre, self._residuals)
         self._found.append((units, parameters, found))
-        return found
+        self._splits.append(self._program.seen_colours.split(found, channel, self._before))
+        return self._splits[-1]
 
     def reveal(self, channel: int, samples: Samples) -> None:
         """Let the heads of later channels see the residuals of ``channel``."""
+        self._before[:, channel] = samples
         if channel == SEEN:
             return
         residuals = samples - self._centre[:, channel]
@@ -144,6 +153,7 @@ class LearningMixtures:
 
     def learn(self, samples: Samples) -> None:
         """Tell the heads and blocks of ``samples`` (uint8 [pixels, channels])."""
+        self._program.seen_colours.take_in(samples, self._splits)
         of_activations = np.zeros(self._activations.shape, np.int32)
         for channel, (units, parameters, found) in enumerate(self._found):
             own = np.ascontiguousarray(samples[:, channel])

@@ -52,7 +52,10 @@ _STILL_TO_GAIN = ((good_size, 0.5), (better_size, 0.3))
 """The slowest WebP gains over these at most such a part of what they gained over the fast one."""
 
 _SURE = 0.85
-"""A model takes at least this part of what it is expected to: it learns from the image."""
+"""A model takes at least this part of what it is expected to."""
+
+_LEARNT = 0.85
+"""The part of its estimate that a model takes, about, if it learns from all of the image."""
 
 
 def candidates(kind: str, effort: Effort) -> list[str]:
@@ -85,7 +88,10 @@ class Contest:
             bands = bands_of(samples)
             self._is_sampled = bands.size < samples.size
             scale = self._fast / fast_size(_joined(bands), self._bit_depth)
-            self._expected = {plan.model: scale * _size(plan, bands) for plan in plans}
+            self._expected = {
+                plan.model: scale * _size(plan, bands) * (_LEARNT if _learns(plan) else 1)
+                for plan in plans
+            }
         self.plans = sorted(plans, key=lambda plan: self._expected.get(plan.model, 0))
 
     def may_beat(self, plan: Plan, best: Plan, size: int) -> bool:
@@ -127,6 +133,12 @@ def bands_of(samples: Samples) -> Samples:
         return samples[np.newaxis]
     tops = (np.arange(count) + 0.5) * (height - rows) / count
     return np.stack([samples[top : top + rows] for top in tops.astype(int)])
+
+
+def _learns(plan: Plan) -> bool:
+    """Whether it learns more from an image than from the sample."""
+    networks = [engine.network for engine in plan.engines.values()]
+    return plan.header.learning > 0 and not any(map(remembers, networks))
 
 
 def _size(plan: Plan, bands: Samples) -> int:

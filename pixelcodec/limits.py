@@ -2,12 +2,15 @@
 
 A header of 36 bytes can claim anything, with checksums that are right. Pixels are not all that it
 costs to decode: networks hold activations of a strip, which of narrow and tall strips are a
-thousand times as large as their samples.
+thousand times as large as their samples. Programs that learn or remember hold copies of all their
+weights, or a table of what they saw, however small the image is.
 """
 
 from pixelcodec.container import STANDARD, Header
 from pixelcodec.engine import WAVE_COLUMNS, Engine
 from pixelcodec.errors import FormatError
+from pixelcodec.models import context, memory, seen_colours
+from pixelcodec.models.architectures import remembers
 from pixelcodec.models.program import Program
 from pixelcodec.schedule import STACK_PIXELS, STACK_TILES, rows_above
 from pixelcodec.strips import Engines
@@ -29,6 +32,18 @@ _MAP_COPIES = 12
 
 _INDEX_BYTES = 32
 """For each tile of a strip: where it lies."""
+
+_TABLES_MADE = 2**24
+"""Bytes that a program of one image takes while it makes its tables."""
+
+_TABLE_BYTES = 2**21
+"""Of those tables."""
+
+LEARNING_BYTES = 64
+"""Of a weight that learns: six int64, digits, and its share of what a layer has once."""
+
+_MEMORY_BYTES = 8 * memory.CONTEXTS * memory.SLOTS * (1 + memory.WAYS) + 2**17
+"""Of what is remembered of an image: slots, and a palette."""
 
 
 def check_memory(header: Header, engines: Engines, max_bytes: int) -> None:
@@ -90,7 +105,21 @@ def _engine_bytes(engine: Engine, rows: int, header: Header) -> int:
         canvas_bytes(program, side_by_side, -(-shape[0] // step), -(-shape[1] // step))
         for step, program in engine.scales
     )
-    return sum(of_scales) + _INDEX_BYTES * tiles
+    return sum(of_scales) + _INDEX_BYTES * tiles + _own_bytes(engine, header)
+
+
+def _own_bytes(engine: Engine, header: Header) -> int:
+    """Of a program that one image has for itself, as it learns or remembers; none of others."""
+    remembered = remembers(engine.network)
+    if not header.learning and not remembered:
+        return 0
+    shapes = (layer.weight.shape for layer in engine.network.layers.values())
+    # Heads that learn see the features of the context, too; one more input is the bias.
+    weights = sum((inputs + context.FEATURES + 1) * outputs for inputs, outputs in shapes)
+    kept = _MEMORY_BYTES if remembered else seen_colours.BYTES
+    own = _TABLE_BYTES + LEARNING_BYTES * weights + kept
+    # Where a strip starts anew, the next program is made before the last is gone.
+    return _TABLES_MADE + 2 * own
 
 
 def canvas_bytes(program: Program, images: int, rows: int, width: int) -> int:

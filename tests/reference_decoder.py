@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import isqrt
+from math import isqrt, log
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -543,6 +543,7 @@ class WavefrontPixel(Pixel):
     seen: Vector
     residuals: list[int] = field(default_factory=list)
     lessons: list["Lesson"] = field(default_factory=list)
+    splits: list[Distribution] = field(default_factory=list)
     """Of each channel."""
     passed: dict[int, tuple[Vector, Vector]] = field(default_factory=dict)
     """Taps and hidden units of each block that learns."""
@@ -656,6 +657,78 @@ class LearningLayer:
         self.sums[:] = 0
 
 
+@dataclass(frozen=True)
+class Split(Distribution):
+    """A mixture, split by the colours that were seen."""
+
+    masses: list[int]
+    bucket: int
+
+    def below(self, e: int) -> int:
+        """Return F'(e)."""
+        return self.masses[e]
+
+
+class SeenColours:
+    """The colours that were seen."""
+
+    def __init__(self, colour: int) -> None:
+        """Begin an image of 1 or 3 samples a pixel, no colour being seen."""
+        self.channels = range(colour)[-2:]
+        odds = [2 ** ((i - 32) / 2) for i in range(65)]
+        first = [min(max(round(2**16 * o / (1 + o)), 32), 65504) for o in odds]
+        self.shares = {c: first.copy() for c in self.channels}
+        self.counts: dict[tuple[int, ...], int] = {}
+
+    def count(self, before: list[int], v: int) -> int:
+        """Return n(v) of a pixel with these samples ``before``."""
+        return min(self.counts.get((*before, v), 0), 255)
+
+    def split(self, mixture: Mixture, c: int, before: list[int]) -> Distribution:
+        """Return the distribution of channel ``c`` of a pixel with these samples ``before``."""
+        if c not in self.channels:
+            return mixture
+        n = [self.count(before, v) for v in range(256)]
+        p = [mixture.below(v + 1) - mixture.below(v) + 64 for v in range(256)]
+        w = [min(round(8 * (1 + 1.2 * log(k))), 63) if k else 0 for k in n]
+        a = sum(part for part, k in zip(p, n, strict=True) if k)
+        u = sum(p) - a
+        z = sum(part * worth for part, worth in zip(p, w, strict=True))
+        bucket = limit((octaves(a + 1) - octaves(u + 1)) >> 2, 32) + 32
+        q = self.shares[c][bucket] << 11
+        if a == 0 or u == 0:
+            q = 0 if a == 0 else 2**27
+        cut_z, cut_u = (max(sum_.bit_length() - 30, 0) for sum_ in (z, u))
+        of_seen = (q << 30) // max(z >> cut_z, 1)
+        of_unseen = ((2**27 - q) << 30) // max(u >> cut_u, 1)
+        parts = [
+            (((p[v] * w[v]) >> cut_z) * of_seen if n[v] else (p[v] >> cut_u) * of_unseen) >> 30
+            for v in range(256)
+        ]
+        return Split([0, *accumulate(parts)], bucket)
+
+    def take_in(self, pixels: list["WavefrontPixel"]) -> None:
+        """Take in a wave."""
+        for pixel in pixels:
+            for c in self.channels:
+                found = pixel.splits[c]
+                assert isinstance(found, Split)
+                seen = 2**16 if self.count(pixel.samples[:c], pixel.samples[c]) else 0
+                share = self.shares[c][found.bucket]
+                share = min(max(share + ((seen - share) >> 6), 32), 65504)
+                self.shares[c][found.bucket] = share
+        for pixel in pixels:
+            for c in self.channels:
+                key = tuple(pixel.samples[: c + 1])
+                self.counts[key] = self.counts.get(key, 0) + 1
+
+
+def octaves(n: int) -> int:
+    """Return octaves(n)."""
+    e = n.bit_length() - 1
+    return 8 * e + (((8 * n) >> e) % 8)
+
+
 class Lesson(NamedTuple):
     """What a head saw and gave."""
 
@@ -668,10 +741,11 @@ class Lesson(NamedTuple):
 class Learner:
     """All layers that learn."""
 
-    def __init__(self, network: Network, learning: int) -> None:
-        """Begin as ``network``."""
+    def __init__(self, network: Network, learning: int, colour: int) -> None:
+        """Begin as ``network``, for an image of ``colour`` samples a pixel."""
         depth, rate = divmod(learning - 1, 3)
         self.rate, self.t, self.pixels = (8, 16, 32)[rate], 0, 0
+        self.seen_colours = SeenColours(colour)
         self.width = width = network.config["width"]
         inputs = width + 69 + 2
         places = [*range(width), inputs - 2, inputs - 1]
@@ -689,6 +763,7 @@ class Learner:
 
     def learn(self, pixels: list["WavefrontPixel"]) -> None:
         """Take in a wave."""
+        self.seen_colours.take_in(pixels)
         for pixel in pixels:
             self.take_in(pixel)
         self.pixels += len(pixels)
@@ -800,7 +875,7 @@ class WavefrontPixelCNN(Architecture):
     @staticmethod
     def learner(network: Network, header: Header) -> Learner | None:
         """Return layers that learn, begun anew."""
-        return Learner(network, header.learning) if header.learning else None
+        return Learner(network, header.learning, min(header.colour, 3)) if header.learning else None
 
     def learn_by(self, learner: Learner | None) -> None:
         """Share the layers of a ``learner`` with others."""
@@ -812,7 +887,7 @@ class WavefrontPixelCNN(Architecture):
         parameters: list[int] = self.layer(f"parameters.{c}")(hidden).tolist()
         return parameters
 
-    def distribution(self, pixel: WavefrontPixel, c: int) -> Mixture:
+    def distribution(self, pixel: WavefrontPixel, c: int) -> Distribution:
         """Return the distribution of channel ``c`` of ``pixel``."""
         k = self.config["components"]
         if self.learner_in_hand is None:
@@ -834,6 +909,8 @@ class WavefrontPixelCNN(Architecture):
         )
         if self.learner_in_hand is not None:
             pixel.lessons.append(Lesson(inputs, hidden, parameters, found))
+            pixel.splits.append(self.learner_in_hand.seen_colours.split(found, c, pixel.samples))
+            return pixel.splits[-1]
         return found
 
     def decoded(self, pixel: WavefrontPixel, c: int) -> None:
