@@ -45,7 +45,7 @@ from pixelcodec.cli.files import files_below, is_folder
 from pixelcodec.cli.machine import circumstances, forget_peak, peak_mb
 from pixelcodec.cli.measuring import RAW, LossError, warm_up
 from pixelcodec.cli.progress import progress_bar
-from pixelcodec.cli.rivals import OURS, PEERS, PNG_OPTIMISED, Codec
+from pixelcodec.cli.rivals import PEERS, PNG_OPTIMISED, Codec, is_ours, short_name
 from pixelcodec.cli.tables import bits_per_sample, table
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.pictures import Picture, read_picture
@@ -86,7 +86,7 @@ class Spec:
         if self.compute is None:
             return PEERS[self.name]()
         ours = rivals.pixelcodec(self.model, self.compute, self.effort)
-        return replace(ours, name=OURS + Path(ours.name.removeprefix(OURS)).name)
+        return replace(ours, name=short_name(ours.name))
 
 
 def raw() -> Codec:
@@ -649,7 +649,7 @@ def plot(folder: str, found: Sequence[Table], target: Path) -> None:
 def _plot_time(axes: Any, lines: Sequence[Line], direction: str) -> None:
     """Draw what the HTML report draws: where labels go is known there."""
     timed = [
-        charts.Timed(line.codec, line.codec.startswith(OURS), line.bytes, seconds)
+        charts.Timed(line.codec, is_ours(line.codec), line.bytes, seconds)
         for line in lines
         if line.codec != RAW and (seconds := getattr(line, f"{direction}_seconds"))
     ]
@@ -686,7 +686,7 @@ def _plot_images(axes: Any, found: Sequence[Table]) -> None:
         ylabel="pixelcodec",
         aspect="equal",
     )
-    for codec in dict.fromkeys(codec for _, codec in bits if codec.startswith(OURS)):
+    for codec in dict.fromkeys(codec for _, codec in bits if is_ours(codec)):
         pairs = [(theirs[image], bits[image, codec]) for image in theirs if (image, codec) in bits]
         if pairs:
             smaller = sum(ours < other for other, ours in pairs)

@@ -17,6 +17,7 @@ from pixelcodec.cli.common import (
     json_option,
     path_argument,
 )
+from pixelcodec.cli.encode import EffortRange
 from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.suggestions import model_names
@@ -31,7 +32,8 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
 @click.command(
     epilog=examples(
         "pixelcodec compare photo.png",
-        "pixelcodec compare photos -m photo-s --html report.html",
+        "pixelcodec compare photos --html report.html",
+        "pixelcodec compare photo.png -e 1 -e 5 -e 9",
     )
 )
 @path_argument("paths", nargs=-1, required=True)
@@ -42,7 +44,17 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
     multiple=True,
     metavar="NAME",
     shell_complete=model_names,
-    help=f"{MODEL_NAMES} Repeat for more. [default: all but those for study]",
+    help=f"Of pixelcodec, a column besides what makes the smallest file. {MODEL_NAMES} "
+    "Repeat for more.",
+)
+@click.option(
+    "-e",
+    "--effort",
+    "efforts",
+    multiple=True,
+    type=EffortRange(1, 10),
+    metavar="1..9|max",
+    help="Of pixelcodec, as `encode` has it. Repeat for more. [default: 5]",
 )
 @click.option(
     "--csv",
@@ -56,7 +68,7 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
     "html_path",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write a page with charts, and for each image where its bits go under the first model.",
+    help="Write a page with charts, and for each image where the bits of its file go.",
 )
 @json_option
 @click.option("--skip", is_flag=True, help="Images that pixelcodec cannot hold are no failure.")
@@ -69,6 +81,7 @@ def compare(
     *,
     paths: tuple[Path, ...],
     models: tuple[str, ...],
+    efforts: tuple[int, ...],
     csv_path: Path | None,
     html_path: Path | None,
     as_json: bool,
@@ -81,39 +94,43 @@ def compare(
 
     PATHS are images and folders of images. What a codec writes is decoded and must give the same
     pixels. bpsp: bits per sample (sub-pixel). ratio: size against the PNG that Pillow optimises.
+    pixelcodec is what `encode` writes: by the model, or PNG or WebP, that makes the smallest file.
     """
     from pixelcodec.cli.report import report
     from pixelcodec.cli.results import csv_text, json_text
     from pixelcodec.cli.views import look_by
-    from pixelcodec.models import zoo
-    from pixelcodec.runtime import STANDARD_NAME
 
     for path in filter(None, (csv_path, html_path)):  # found out now, not after the work
         with errors_about(path):
             refuse_overwriting(path, force)
 
-    models = models or (*zoo.everyday(), STANDARD_NAME)
-    comparison = _start(models, compute, described=as_json or html_path is not None)
-    look = look_by(models[0], compute) if html_path else None
+    comparison = _start(models, efforts, compute, described=as_json or html_path is not None)
+    look = look_by(compute) if html_path else None
     _measure(comparison, image_files(paths), look, quiet=quiet, show=not as_json)
     if as_json:
         click.echo(json_text(comparison))
     if csv_path:
         _write(csv_path, csv_text(comparison), force)
     if html_path:
-        _write(html_path, report(comparison, models[0]), force)
+        _write(html_path, report(comparison), force)
     if _show_failures(comparison.failures, skip):
         ctx.exit(1)
 
 
-def _start(models: Sequence[str], compute: Compute, described: bool) -> "Comparison":
+def _start(
+    models: Sequence[str], efforts: Sequence[int], compute: Compute, described: bool
+) -> "Comparison":
     """A comparison of no images yet; ``described``: what it is measured on matters."""
     from pixelcodec.cli import rivals
     from pixelcodec.cli.machine import circumstances
     from pixelcodec.cli.measuring import Comparison
 
     theirs = [rivals.png(), rivals.webp(), rivals.jpeg_xl(7), rivals.jpeg_xl(9)]
-    ours = [rivals.pixelcodec(name, compute) for name in models]
+    ours = [
+        rivals.pixelcodec(model, compute, effort)
+        for model in (None, *models)
+        for effort in efforts or (None,)
+    ]
     with errors_about(None):
         about = circumstances(compute) if described else {}
     return Comparison([*theirs, *ours], about)

@@ -16,7 +16,8 @@ from PIL import Image
 from pixelcodec.cli.common import Compute
 from pixelcodec.cli.progress import Progress
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch
+    from pixelcodec.container import Start
     from pixelcodec.engine import Engine
     from pixelcodec.evaluation import BitMap, Cut
 
@@ -128,6 +129,44 @@ def bits_of(pixels: Samples, model: str, compute: Compute, progress: Progress | 
     return bits_under(engine, pixels, compute["threads"], progress)
 
 
+def bits_in(
+    start: "Start",
+    pixels: Samples,
+    model: str | None,
+    compute: Compute,
+    progress: Progress | None,
+) -> tuple["BitMap", str]:
+    """Bits of each sample in a file, by the very network, strips and tiles that it has.
+
+    Args:
+        start: of the file; a model wrote it.
+        pixels: that it decodes to.
+        model: as :func:`pixelcodec.decode` takes it.
+        compute: how it runs.
+        progress: called with pixels done and pixels in all.
+
+    Returns:
+        As :func:`bits_under`, and the name of the model.
+
+    Raises:
+        PixelcodecError: the model is not installed.
+    """
+    from pixelcodec import runtime
+    from pixelcodec.models import zoo
+
+    header = start.header
+    engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
+    name = model or zoo.find(header.model_id)
+    assert name is not None  # else there would be no engine
+    cut: Cut = {
+        "tile": header.tile,
+        "strip_rows": header.strip_rows,
+        "restart": header.restart,
+        "learning": header.learning,
+    }
+    return bits_under(engine, pixels, compute["threads"], progress, **cut), name
+
+
 def bits_under(
     engine: "Engine",
     pixels: Samples,
@@ -135,12 +174,12 @@ def bits_under(
     progress: Progress | None,
     **cut: "Unpack[Cut]",
 ) -> "BitMap":
-    """Bits of each sample of an image under a network, but for alpha, which no model codes.
+    """Bits of each sample of an image under a network, but for alpha that it does not code.
 
     ``cut``: how the image is cut, as :func:`pixelcodec.encode` takes it.
 
     Returns:
-        float32 [height, width, channels of colour].
+        float32 [height, width, channels that it codes].
 
     Raises:
         PixelcodecError: the network does not code images of so many channels.
@@ -150,5 +189,6 @@ def bits_under(
 
     count = pixel_counter(progress, pixels.shape[0] * pixels.shape[1])
     has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    colours = np.ascontiguousarray(pixels[..., :-1]) if has_alpha else pixels
-    return bit_map(colours, engine, count, threads, **cut)
+    if has_alpha and pixels.shape[2] not in engine.program.channels:
+        pixels = np.ascontiguousarray(pixels[..., :-1])
+    return bit_map(pixels, engine, count, threads, **cut)

@@ -24,7 +24,7 @@ from pixelcodec.cli.tables import channel_names
 
 if TYPE_CHECKING:  # they import NumPy, Pillow and torch
     from pixelcodec.cli.panels import Panel
-    from pixelcodec.evaluation import BitMap, Cut
+    from pixelcodec.evaluation import BitMap
 
 
 @click.command(
@@ -123,32 +123,20 @@ def _bits_of_file(
     source: BytesIO, label: str, model: str | None, quiet: bool, compute: Compute
 ) -> tuple["BitMap", str]:
     """The same of a .pxc file: by the network that decodes it, in its own strips and tiles."""
-    from pixelcodec import api, runtime
-    from pixelcodec.cli.heat import bits_under
+    from pixelcodec import api
+    from pixelcodec.cli.heat import bits_in
     from pixelcodec.container import STANDARD, Reader
     from pixelcodec.errors import UnsupportedImageError
-    from pixelcodec.models import zoo
 
     start = Reader(source).start
-    header = start.header
-    if header.model_id == STANDARD:
+    if start.header.model_id == STANDARD:
         raise UnsupportedImageError(
             "no model wrote it, but PNG or WebP; decode it, and draw the map of the image"
         )
-    engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
     with progress_bar(f"{label}: decoding", quiet=quiet) as progress:
         pixels = api.decode(source.getvalue(), model=model, progress=progress, **compute)
-    cut: Cut = {
-        "tile": header.tile,
-        "strip_rows": header.strip_rows,
-        "restart": header.restart,
-        "learning": header.learning,
-    }
     with progress_bar(label, quiet=quiet) as progress:
-        bits = bits_under(engine, pixels, compute["threads"], progress, **cut)
-    name = model or zoo.find(header.model_id)
-    assert name is not None  # else there would be no engine
-    return bits, name
+        return bits_in(start, pixels, model, compute, progress)
 
 
 def _panels(bits: "BitMap", channels: bool, width: int | None) -> list["Panel"]:

@@ -11,8 +11,8 @@ import numpy as np
 from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import read_bytes
 from pixelcodec.cli.progress import Progress
-from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, Samples
-from pixelcodec.cli.views import Look, View
+from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, is_ours
+from pixelcodec.cli.views import File, Look, View
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.pictures import Picture, read_picture
 
@@ -48,7 +48,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Measured:
-    """An image, what each codec made of it, which codecs failed on it, and maybe its view."""
+    """An image, what each codec made of it, which codecs failed on it, and maybe its view.
+
+    ``shape``: height, width and channels, of colours where there is a palette.
+    """
 
     path: Path
     shape: tuple[int, int, int]
@@ -97,9 +100,12 @@ class Comparison:
 
 
 def measure_image(
-    path: Path, codecs: Iterable[Codec], watch: Watch, look: Look | None = None
+    path: Path, codecs: Sequence[Codec], watch: Watch, look: Look | None = None
 ) -> Measured:
-    """Run every codec over one image file, and ``look`` at it where that is wanted.
+    """Run every codec over one image file.
+
+    A codec that does not hold an image with a palette is given the colours. Where it is wanted,
+    ``look`` at the image and at what the first of this project's codecs made of it.
 
     Raises:
         Failure: The file cannot be read; its cause is an ``UnsupportedImageError`` for an image
@@ -107,22 +113,28 @@ def measure_image(
     """
     with errors_about(path):
         source = read_bytes(path)
-        pixels = read_picture(source).in_colour().to_array()
-    picture = Picture.from_array(pixels)
-    results, failures = _as_given(source.getvalue(), pixels), []
+        picture = _without_metadata(read_picture(source))
+        colours = picture.in_colour()
+    results, failures = _as_given(source.getvalue(), colours), []
+    ours, file = next((codec for codec in codecs if is_ours(codec.name)), None), None
     for codec in codecs:
-        if not codec.holds(picture):
+        taken = picture if codec.holds(picture) else colours
+        if not codec.holds(taken):
             continue
         try:
-            results.append(_measure(codec, picture, watch))
+            result, data = _measure(codec, taken, watch)
         except _REFUSALS as error:
             failures.append(Failure(path, f"{codec.name}: {error}"))
+            continue
+        results.append(result)
+        if codec is ours:
+            file = File(data, taken)
     view = None
     if look:
         with watch("where bits go") as progress:
-            view = look(pixels, progress)
-    height, width, *channels = pixels.shape
-    return Measured(path, (height, width, *(channels or [1])), results, failures, view)
+            view = look(colours, file, progress)
+    shape = (colours.height, colours.width, colours.channels)
+    return Measured(path, shape, results, failures, view)
 
 
 def totals(images: Sequence[Measured]) -> list[Result]:
@@ -143,14 +155,20 @@ def with_ratios(results: Sequence[Result]) -> Iterator[tuple[Result, float | Non
         yield result, result.size / reference if reference else None
 
 
-def _as_given(source: bytes, pixels: Samples) -> list[Result]:
-    results = [Result(RAW, pixels.nbytes)]
+def _without_metadata(picture: Picture) -> Picture:
+    """What is compared: the pixels, and the palette that they need."""
+    needed = (b"PLTE", b"tRNS") if picture.is_palette else ()
+    return replace(picture, chunks=tuple(each for each in picture.chunks if each.type in needed))
+
+
+def _as_given(source: bytes, colours: Picture) -> list[Result]:
+    results = [Result(RAW, colours.samples.nbytes)]
     if source.startswith(_PNG_SIGNATURE):
         results.append(Result(PNG_AS_GIVEN, len(source)))
     return results
 
 
-def _measure(codec: Codec, picture: Picture, watch: Watch) -> Result:
+def _measure(codec: Codec, picture: Picture, watch: Watch) -> tuple[Result, bytes]:
     with watch(f"{codec.name} encodes") as progress:
         warm_up(codec, picture)
         start = perf_counter()
@@ -162,7 +180,7 @@ def _measure(codec: Codec, picture: Picture, watch: Watch) -> Result:
         decode_seconds = perf_counter() - start
     if not codec.same(decoded, picture):
         raise LossError
-    return Result(codec.name, len(data), encode_seconds, decode_seconds)
+    return Result(codec.name, len(data), encode_seconds, decode_seconds), data
 
 
 def warm_up(codec: Codec, picture: Picture) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from pixelcodec.cli import charts
 from pixelcodec.cli.heat import COLOURS, Scale, scale_of
 from pixelcodec.cli.measuring import RAW, Comparison, Measured, Result, totals, with_ratios
-from pixelcodec.cli.rivals import OURS, PNG_OPTIMISED
+from pixelcodec.cli.rivals import PNG_OPTIMISED, is_ours, short_name
 from pixelcodec.cli.tables import bits_per_sample, shape_name
 from pixelcodec.cli.views import webp
 
@@ -46,7 +46,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class Card:
-    """An image with its results; ``thumbnail`` and ``heat`` are data URIs."""
+    """An image with its results.
+
+    ``thumbnail`` and ``heat`` are data URIs, ``model`` is whose bits are shown.
+    """
 
     name: str
     shape: str
@@ -55,6 +58,7 @@ class Card:
     height: int
     thumbnail: str
     heat: str | None
+    model: str | None
     channels: list[Channel]
 
     @property
@@ -63,8 +67,8 @@ class Card:
         return next((row for row in self.rows if row.smallest), None)
 
 
-def report(comparison: Comparison, model: str) -> str:
-    """The page as HTML: ``comparison``, whose images have views, with bits under ``model``."""
+def report(comparison: Comparison) -> str:
+    """The page as HTML: ``comparison``, whose images have views."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -76,18 +80,19 @@ def report(comparison: Comparison, model: str) -> str:
     scale = scale_of(maps) if maps else None
     rows = _rows(totals(images), comparison.samples)
     names = short_names([image.path for image in images])
+    codecs = {short_name(codec.name): codec.about for codec in comparison.codecs}
     return template.render(
         cards=[_card(name, image, scale) for name, image in zip(names, images, strict=True)],
         totals=[row for row in rows if row.codec != RAW],
         comparison=comparison,
-        codecs={_label(codec.name): codec.about for codec in comparison.codecs},
+        codecs=codecs,
         megapixels=sum(image.shape[0] * image.shape[1] for image in images) / 1e6,
         findings=_findings(rows),
         scatters=_scatters(rows),
         scale=scale,
         gradient=_gradient(),
         chart=charts,
-        model=Path(model).name,
+        ours=next((name for name in codecs if is_ours(name)), None),
     )
 
 
@@ -110,8 +115,8 @@ def _rows(results: Sequence[Result], samples: int) -> list[Row]:
     least = min((result.size for result in results if result.codec != RAW), default=0)
     return [
         Row(
-            codec=_label(result.codec),
-            ours=result.codec.startswith(OURS),
+            codec=short_name(result.codec),
+            ours=is_ours(result.codec),
             size=result.size,
             bpsp=bits_per_sample(result.size, samples),
             ratio=ratio,
@@ -121,13 +126,6 @@ def _rows(results: Sequence[Result], samples: int) -> list[Row]:
         )
         for result, ratio in with_ratios(results)
     ]
-
-
-def _label(codec: str) -> str:
-    """The name of a codec, of a model in a file without its folder."""
-    if codec.startswith(OURS):
-        return OURS + Path(codec.removeprefix(OURS)).name
-    return codec
 
 
 def _card(name: str, image: Measured, scale: Scale | None) -> Card:
@@ -146,6 +144,7 @@ def _card(name: str, image: Measured, scale: Scale | None) -> Card:
         height=view.size[1],
         thumbnail=_data_uri(view.thumbnail),
         heat=heat,
+        model=view.model and Path(view.model).name,
         channels=[
             Channel(channel, bits, bits / (height * width), bits / total)
             for channel, bits in view.channel_bits.items()
@@ -171,7 +170,7 @@ class Finding:
 
 
 def _findings(rows: Sequence[Row]) -> list[Finding]:
-    """The smallest of this project's models against the others, in size and in time."""
+    """The smallest of this project's codecs against the others, in size and in time."""
     ours = min((row for row in rows if row.ours), key=_size, default=None)
     if ours is None:
         return []

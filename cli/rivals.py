@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,26 @@ from pixelcodec.pictures import png as png_file
 Samples = npt.NDArray[Any]
 
 PNG_OPTIMISED = "PNG optimised"
-OURS = "pixelcodec "
-"""What the names of this project's codecs begin with."""
+OURS = "pixelcodec"
+"""The first word of the names of this project's codecs."""
 
 ONE_THREAD = {"RAYON_NUM_THREADS": "1"}
 """Variables of the environment that keep codecs to one thread whose functions cannot be told."""
+
+
+def is_ours(codec: str) -> bool:
+    """Whether the codec of this name is this project's."""
+    return codec.split(maxsplit=1)[0] == OURS
+
+
+def short_name(codec: str) -> str:
+    """The name of a codec, of a model in a file without its folder.
+
+    >>> short_name("pixelcodec /home/me/mine.safetensors e9")
+    'pixelcodec mine.safetensors e9'
+    """
+    first, _, rest = codec.partition(" ")
+    return f"{first} {Path(rest).name}" if first == OURS and rest else codec
 
 
 def same_samples(decoded: Samples, picture: Picture) -> bool:
@@ -285,13 +301,14 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
     """Return this codec.
 
     Args:
-        model: one of its models, for images that it codes; None for the one that suits
-            the image at this effort.
+        model: one of its models, for images that it codes; None for what makes the smallest
+            file of the image at this effort.
         compute: how it runs.
         effort: of the encoder; None for the default.
     """
     from pixelcodec import api
-    from pixelcodec.effort import DEFAULT_EFFORT, effort_of
+    from pixelcodec.choice import CANDIDATES, candidates
+    from pixelcodec.effort import DEFAULT_EFFORT, MAX_EFFORT, effort_of
     from pixelcodec.models import zoo
     from pixelcodec.models.architectures import images_of, make_config
     from pixelcodec.runtime import STANDARD_NAME
@@ -312,13 +329,22 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
         colours = picture.channels - (picture.channels in (2, 4))
         return picture.bit_depth == depth and colours <= channels and not picture.is_palette
 
-    names = [model] if model else []
+    def identity(name: str) -> str:
+        if name == STANDARD_NAME:
+            return "PNG or WebP inside"
+        return f"{Path(name).name} {zoo.load(name).model_id.hex()}"
+
+    of_kinds = (candidates(kind, effort_of(effort)) for kind in CANDIDATES)
+    of_all = dict.fromkeys(chain.from_iterable(of_kinds))
+    models = [model] if model else sorted(of_all, key=lambda name: name == STANDARD_NAME)
     settings = [f"{name} {value}" for name, value in compute.items() if value is not None]
-    if model is None or effort is not None:
-        names.append(f"e{effort or DEFAULT_EFFORT}")
-        settings.insert(0, f"effort {effort or DEFAULT_EFFORT}")
-    network = model or effort_of(effort).model
-    if network != STANDARD_NAME:
-        settings.insert(0, f"{Path(network).name} {zoo.load(network).model_id.hex()}")
-    about = ", ".join([f"pixelcodec {__version__}", *settings])
-    return Codec(OURS + " ".join(names), about, encode, decode, holds)
+    about = [
+        f"pixelcodec {__version__}",
+        f"effort {effort or DEFAULT_EFFORT}",
+        " or ".join(map(identity, models)),
+        *settings,
+    ]
+    names = [OURS, *filter(None, [model])]
+    if effort is not None:
+        names.append("max" if effort == MAX_EFFORT else f"e{effort}")
+    return Codec(" ".join(names), ", ".join(about), encode, decode, holds)

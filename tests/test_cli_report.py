@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from html.parser import HTMLParser
@@ -17,22 +18,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import pixelcodec
 from commands import assert_fails_in_one_line, run, save
-from pictures import scene
+from pictures import noise, scene
 from pixelcodec.cli import machine
 from pixelcodec.cli.charts import PLOT, Box, LogAxis, Timed, labelled, scatter
 from pixelcodec.cli.common import Compute, Failure
-from pixelcodec.cli.measuring import Comparison, Measured, Result
+from pixelcodec.cli.measuring import Comparison, Measured, Result, measure_image
 from pixelcodec.cli.report import report
-from pixelcodec.cli.rivals import Codec, Samples
-from pixelcodec.cli.views import SIDE, View, look_by
+from pixelcodec.cli.rivals import Codec, is_ours, short_name
+from pixelcodec.cli.rivals import pixelcodec as this_codec
+from pixelcodec.cli.views import SIDE, File, View, look_by
 from pixelcodec.engine import Engine
 from pixelcodec.evaluation import bit_map
 from pixelcodec.models import zoo
+from pixelcodec.pictures import Chunk, Picture, read_picture
 
 COMPUTE: Compute = {"device": "cpu", "threads": None, "backend": None}
 NASTY = '<b>&".png'
-CODECS = ["PNG optimised", "WebP lossless", "JPEG XL e9", "pixelcodec photo-s"]
+CODECS = ["PNG optimised", "WebP lossless", "JPEG XL e9", "pixelcodec"]
 
 
 # Pages -------------------------------------------------------------------------------------------
@@ -42,9 +46,18 @@ def unused(*_: Any) -> Any:
     raise AssertionError("a report runs no codec")
 
 
+def file_of(picture: Picture, model: str | None = "photo-s") -> File:
+    return File(pixelcodec.encode(picture, model=model, effort=2), picture)
+
+
+def looked_at(picture: Picture, file: File | None) -> View:
+    return look_by(COMPUTE)(picture.in_colour(), file, None)
+
+
 @cache
 def view_of(height: int, width: int, channels: int) -> View:
-    return look_by("photo-s", COMPUTE)(scene(height, width, channels), None)
+    picture = Picture.from_array(scene(height, width, channels))
+    return looked_at(picture, file_of(picture))
 
 
 def comparison(*names: str, failures: tuple[str, ...] = ()) -> Comparison:
@@ -107,7 +120,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return report(comparison("folder/a.png", f"folder/inner/{NASTY}"), "photo-s")
+    return report(comparison("folder/a.png", f"folder/inner/{NASTY}"))
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +195,7 @@ def test_findings_compare_the_totals(page: Page) -> None:
     figures = page.texts("dd")[:5]
     assert figures == ["11.667", "30.0%", "22.2%", "12.5%", "10-fold"]
     assert page.texts("dt")[:5] == [
-        "bits a sample: pixelcodec photo-s",
+        "bits a sample: pixelcodec",
         "smaller than PNG optimised",
         "smaller than WebP lossless",
         "smaller than JPEG XL e9",
@@ -193,7 +206,7 @@ def test_findings_compare_the_totals(page: Page) -> None:
 def test_what_is_larger_is_called_larger() -> None:
     found = comparison("a.png")
     found.images[0].results[-1] = Result(CODECS[-1], 12_000, 1, 1)
-    assert "larger than PNG optimised" in Page(report(found, "photo-s")).text
+    assert "larger than PNG optimised" in Page(report(found)).text
 
 
 def test_bars_are_as_long_as_bits(html: str) -> None:
@@ -216,12 +229,12 @@ def test_circumstances_and_codecs_are_told(page: Page) -> None:
 
 
 def test_failures_are_told() -> None:
-    found = Page(report(comparison("a.png", failures=("no <i>such</i> file",)), "photo-s"))
+    found = Page(report(comparison("a.png", failures=("no <i>such</i> file",))))
     assert "no <i>such</i> file" in found.texts("li")
 
 
 def test_a_page_of_no_images_is_a_page() -> None:
-    found = Page(report(comparison(failures=("no such file",)), "photo-s"))
+    found = Page(report(comparison(failures=("no such file",))))
     assert found.texts("h1") == ["0 images, 4 lossless codecs"]
     assert found.all("table") == found.all("svg") == []
 
@@ -230,7 +243,7 @@ def test_a_model_in_a_file_is_called_by_its_file() -> None:
     found = comparison("a.png")
     found.codecs[-1] = Codec("pixelcodec /home/me/mine.safetensors", "", unused, unused)  # type: ignore[index]
     found.images[0].results[-1] = Result(found.codecs[-1].name, 5000, 1, 1)
-    html = report(found, "/home/me/mine.safetensors")
+    html = report(found)
     assert "/home/me" not in html
     assert "pixelcodec mine.safetensors" in html
 
@@ -267,7 +280,8 @@ def test_text_can_be_read(theme: int, html: str) -> None:
     ids=["small", "wide", "tall"],
 )
 def test_a_view_is_never_larger_than_its_side(shape: Any, size: Any) -> None:
-    found = look_by("photo-s", COMPUTE)(np.zeros(shape, np.uint8), None)
+    picture = Picture.from_array(np.zeros(shape, np.uint8))
+    found = looked_at(picture, file_of(picture))
     assert found.size == size
     assert found.bits is not None
     assert found.bits.shape == size[::-1]
@@ -275,13 +289,80 @@ def test_a_view_is_never_larger_than_its_side(shape: Any, size: Any) -> None:
         assert image.size == size
 
 
-def test_an_image_that_the_model_does_not_code_has_a_view_without_bits() -> None:
-    bilevel: Samples = np.eye(9, dtype=np.bool_)
-    found = look_by("photo-s", COMPUTE)(bilevel, None)
-    assert (found.bits, found.channel_bits) == (None, {})
+PALETTE = Chunk(b"PLTE", bytes(range(255, -1, -1)) * 3)
+
+
+@pytest.mark.parametrize(
+    ("picture", "channels"),
+    [
+        (Picture.from_array(scene(40, 40, 3)), ["red", "green", "blue"]),
+        (Picture.from_array(noise(40, 40, 4)), ["red", "green", "blue", "alpha"]),
+        (Picture(scene(40, 40)[..., None], 8, (PALETTE,)), ["index"]),
+    ],
+    ids=["RGB", "RGBA", "palette"],
+)
+def test_the_bits_of_a_view_are_those_in_the_file(picture: Picture, channels: list[str]) -> None:
+    data = pixelcodec.encode(picture, model="graphics")
+    found = looked_at(picture, File(data, picture))
+    assert found.model == "graphics"
+    assert list(found.channel_bits) == channels
+    size = sum(found.channel_bits.values()) / 8
+    assert 0 <= sum(pixelcodec.inspect(io.BytesIO(data)).strips) - size <= 8
+
+
+def test_an_image_that_no_model_coded_has_a_view_without_bits() -> None:
+    bilevel = Picture.from_array(np.eye(9, dtype=np.bool_))
+    found = looked_at(bilevel, file_of(bilevel, None))
+    assert (found.model, found.bits, found.channel_bits) == (None, None, {})
+    assert looked_at(bilevel, None) == found
     images = comparison("a.png")
     images.images[0] = Measured(Path("a.png"), (9, 9, 1), [Result("raw", 81)], [], found)
-    assert "photo-s does not code it" in report(images, "photo-s")
+    assert "no model coded it" in report(images)
+
+
+# Codecs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codec", "short", "ours"),
+    [
+        ("pixelcodec", "pixelcodec", True),
+        ("pixelcodec e9", "pixelcodec e9", True),
+        ("pixelcodec photo-s", "pixelcodec photo-s", True),
+        ("pixelcodec /home/me/mine.safetensors e9", "pixelcodec mine.safetensors e9", True),
+        ("JPEG XL e9", "JPEG XL e9", False),
+    ],
+)
+def test_a_model_in_a_file_goes_without_its_folder(codec: str, short: str, ours: bool) -> None:
+    assert (short_name(codec), is_ours(codec)) == (short, ours)
+
+
+def test_what_codes_an_image_is_told() -> None:
+    about = this_codec(None, COMPUTE, 1).about
+    assert re.search(r"effort 1, photo-s \w{16} or .*graphics \w{16} or .*PNG or WebP", about)
+
+
+def test_a_palette_is_measured_as_encode_takes_it(folder: Path) -> None:
+    image = Image.fromarray(scene(40, 40, 3)).quantize(16)
+    image.save("palette.png")
+    taken: list[Picture] = []
+
+    def encode(picture: Picture, _: Any) -> bytes:
+        taken.append(picture)
+        return b"data"
+
+    codecs = [
+        Codec("colours", "", encode, lambda *_: taken[-1].to_array(), lambda it: not it.is_palette),
+        Codec("pixelcodec", "", encode, lambda *_: taken[-1].to_array()),
+    ]
+
+    found = measure_image(Path("palette.png"), codecs, lambda stage: nullcontext())
+
+    colours = read_picture(Path("palette.png")).in_colour()
+    assert [each.is_palette for each in taken[1::2]] == [False, True]  # each is warmed up first
+    assert taken[1] == colours
+    assert found.shape == (40, 40, 3)
+    assert found.results[0] == Result("raw", 4800)
 
 
 # Charts ------------------------------------------------------------------------------------------
@@ -362,7 +443,7 @@ def photo(folder: Path) -> Path:
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
 def test_compare_writes_a_page() -> None:
     save(scene(10, 12, 3), NASTY)
-    result = run("compare", NASTY, "-m", "photo-s", "--html", "report.html")
+    result = run("compare", NASTY, "-e", 1, "--html", "report.html")
     assert result.exit_code == 0, result.output
     assert NASTY in result.stdout  # the table is there as ever
     found = Page(Path("report.html").read_text(encoding="utf-8"))

@@ -1,0 +1,172 @@
+"""Does every image come back as it was, whatever its kind? And in how many bytes, kind by kind?
+
+    python bench/every_kind.py ~/images/pngsuite ~/images/icons -e 1
+
+Each image is encoded with no model asked for, decoded, and written as PNG again. It has come back
+if samples, bit depth and all chunks are equal and, where it was a PNG, Pillow sees the same in both
+files: mode, pixels, palette and info (but for the interlacing, which is a way to store pixels).
+Printed is a table by kind: bytes of the files as they were given, of PNG as Pillow optimises it
+with the same metadata, and of the .pxc files. Then what was refused, what did not come back, and
+what is larger than promised beside PNG and WebP, as never_larger.py measures it, metadata included.
+"""
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from never_larger import PROMISED, webp_bytes
+from PIL import Image
+
+from pixelcodec import api
+from pixelcodec.cli.files import image_files
+from pixelcodec.cli.tables import table
+from pixelcodec.errors import PixelcodecError
+from pixelcodec.pictures import Picture, png, read_picture, write_picture
+
+_PNG = b"\x89PNG"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one image.
+
+    ``refused``: why it was not read; ``lost``: what did not come back; ``model``: what coded it.
+    """
+
+    file: Path
+    kind: str = ""
+    refused: str = ""
+    lost: str = ""
+    given: int = 0
+    png: int = 0
+    webp: int | None = None
+    ours: int = 0
+    model: str = ""
+
+    @property
+    def excess(self) -> int:
+        """Bytes that the .pxc file has more than the smaller of PNG and WebP."""
+        return self.ours - (self.png if self.webp is None else min(self.png, self.webp))
+
+
+def look_into(file: Path, effort: int | None) -> Found:
+    """Encode one image and decode it."""
+    source = file.read_bytes()
+    try:
+        picture = read_picture(BytesIO(source))
+    except (PixelcodecError, OSError) as error:
+        return Found(file, refused=str(error))
+    data = api.encode(picture, effort=effort)
+    return Found(
+        file,
+        kind=picture.kind,
+        lost=lost(source, picture, api.decode_picture(data)),
+        given=len(source),
+        png=len(png.write(picture)),
+        webp=webp_bytes(picture),
+        ours=len(data),
+        model=str(api.inspect(BytesIO(data)).model_name),
+    )
+
+
+def lost(source: bytes, picture: Picture, decoded: Picture) -> str:
+    """What of an image did not come back; empty where all did."""
+    differing = []
+    if not np.array_equal(picture.samples, decoded.samples):
+        differing.append("samples")
+    if (picture.bit_depth, picture.chunks) != (decoded.bit_depth, decoded.chunks):
+        differing.append("bit depth or chunks")
+    if source.startswith(_PNG):
+        again = BytesIO()
+        write_picture(decoded, again, "png")
+        before, after = seen(source), seen(again.getvalue())
+        differing += [name for name in before if before[name] != after[name]]
+    return ", ".join(differing)
+
+
+def seen(file: bytes) -> dict[str, Any]:
+    """What Pillow sees in a PNG file."""
+    with Image.open(BytesIO(file)) as image:
+        image.load()  # chunks after the pixels count, too
+        info = {name: value for name, value in image.info.items() if name != "interlace"}
+        return {
+            "mode": image.mode,
+            "size": image.size,
+            "pixels": image.tobytes(),
+            "palette": image.getpalette("RGBA") if image.mode == "P" else None,
+            "info": info,
+        }
+
+
+def by_kind(every: Sequence[Found]) -> str:
+    """A table with a row for each kind, and for all."""
+    read = [each for each in every if not each.refused]
+    kinds = sorted({each.kind for each in read})
+    head = ["kind", "files", "equal", "as given", "PNG", ".pxc", "of PNG", "coded by"]
+    rows = [_row(kind, [each for each in read if each.kind == kind]) for kind in kinds]
+    return table(head, [*rows, _row("all", read)], left=(0, 7))
+
+
+def _row(name: str, found: Sequence[Found]) -> list[str]:
+    given, optimised, ours = (
+        sum(getattr(each, size) for each in found) for size in ("given", "png", "ours")
+    )
+    models = Counter(each.model for each in found).most_common()
+    return [
+        name,
+        f"{len(found):,}",
+        f"{sum(not each.lost for each in found):,}",
+        *(f"{size:,}" for size in (given, optimised, ours)),
+        f"{ours / optimised:.1%}" if optimised else "",
+        ", ".join(f"{count:,} {model}" for model, count in models),
+    ]
+
+
+def faults(every: Sequence[Found]) -> Iterator[str]:
+    """Lines about what was refused, what did not come back, and what is too large."""
+    refused = [each for each in every if each.refused]
+    yield f"{len(refused)} refused"
+    for each in refused:
+        yield f"  {each.file}: {each.refused}"
+    different = [each for each in every if each.lost]
+    yield f"{len(different)} did not come back"
+    for each in different:
+        yield f"  {each.file}: {each.lost}"
+    larger = [each for each in every if each.excess > PROMISED]
+    yield f"{len(larger)} more than {PROMISED} bytes larger than the smaller of PNG and WebP"
+    for each in larger:
+        yield f"  {each.file}: {each.ours:,} bytes by {each.model}, {each.excess:,} more"
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("-e", "--effort", type=click.IntRange(1, 9), help="As `pixelcodec encode` has it.")
+@click.option("--minutes", type=float, help="Begin no image after so many.")
+def main(paths: tuple[Path, ...], effort: int | None, minutes: float | None) -> None:
+    """Look into PATHS, images and folders of them; exit with 1 if one is not as it was."""
+    files = image_files(paths)
+    end = math.inf if minutes is None else time.monotonic() + 60 * minutes
+    every = []
+    for number, file in enumerate(files, 1):
+        if time.monotonic() > end:
+            break
+        click.echo(f"{number} of {len(files)}: {file}", err=True)
+        every.append(look_into(file, effort))
+    click.echo(by_kind(every))
+    for line in faults(every):
+        click.echo(line)
+    if len(every) < len(files):
+        click.echo(f"{len(files) - len(every)} images were left out for lack of time")
+    sys.exit(any(each.lost for each in every))
+
+
+if __name__ == "__main__":
+    main()
