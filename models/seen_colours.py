@@ -38,10 +38,9 @@ _PART_BITS = 30
 
 def _worths() -> npt.NDArray[np.int64]:
     counts = np.arange(COUNT_MOST + 1)
-    worths = np.round(8 * (1 + 1.2 * np.log(np.maximum(counts, 1)))).clip(0, _WORTH_MOST)
+    worths = np.round(8 * (1 + 1.2 * np.log(np.maximum(counts, 1)))).astype(np.int64)
     worths[0] = 0
-    found: npt.NDArray[np.int64] = worths.astype(np.int64)
-    return found
+    return worths.clip(0, _WORTH_MOST)
 
 
 _WORTHS = _worths()
@@ -50,8 +49,9 @@ _WORTHS = _worths()
 def first_shares() -> npt.NDArray[np.int64]:
     """Int64 [65], what seen levels get in each bucket, of 2**16: what the network gave them."""
     odds = 2.0 ** ((np.arange(_BUCKETS) - _BUCKETS // 2) / 2)
-    shares = np.round(2**_SHARE_BITS * odds / (1 + odds)).astype(np.int64)
-    return shares.clip(_SHARE_LEAST, 2**_SHARE_BITS - _SHARE_LEAST)
+    shares = np.round(2**_SHARE_BITS * odds / (1 + odds))
+    found: npt.NDArray[np.int64] = shares.astype(np.int64)
+    return found.clip(_SHARE_LEAST, 2**_SHARE_BITS - _SHARE_LEAST)
 
 
 class SeenColours:
