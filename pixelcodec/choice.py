@@ -54,7 +54,7 @@ _STILL_TO_GAIN = ((good_size, 0.5), (better_size, 0.3))
 _SURE = 0.85
 """A model takes at least this part of what it is expected to."""
 
-_LEARNT = 0.85
+_LEARNT = 0.8
 """The part of its estimate that a model takes, about, if it learns from all of the image."""
 
 
@@ -97,11 +97,11 @@ class Contest:
     def may_beat(self, plan: Plan, best: Plan, size: int) -> bool:
         """Whether the image may take fewer bytes by ``plan`` than by the ``best`` so far, ``size``.
 
-        Where that took fewer than it was expected to, so may others.
+        Where that took fewer than it was expected to, so may others, unless it learnt to.
         """
         if plan.engines:
-            expected = self._expected[plan.model] * min(1, size / self._expected[best.model])
-            return _SURE * expected < size
+            scale = 1 if _learns(best) else min(1, size / self._expected[best.model])
+            return _SURE * scale * self._expected[plan.model] < size
         return all(least < size for least in self._least_sizes())
 
     def _least_sizes(self) -> Iterator[float]:
