@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix clean
+.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix broken clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -49,11 +49,12 @@ bench-large: $(READY)
 	$(BIN)/pytest bench -o addopts=--import-mode=importlib -m slow $(BENCH)
 
 # What docs/RELIABILITY.md promises, at length; `make test` does a little of each. Options follow in
-# FUZZ, SOAK, FAULTS and MATRIX: make fuzz FUZZ='--minutes 5 --seed 2'.
+# FUZZ, SOAK, FAULTS, MATRIX and BROKEN: make fuzz FUZZ='--minutes 5 --seed 2'.
 FUZZ := --count 100000
 SOAK := --minutes 60
 FAULTS := --count 500
 MATRIX :=
+BROKEN :=
 
 # Damaged files and files made to harm, each of which must end in an error or the right pixels. What
 # fails is kept in build/fuzz.
@@ -72,6 +73,10 @@ faults: $(READY)
 matrix: $(READY)
 	cd tests && ../$(BIN)/python -m robustness.everywhere
 	cd tests && ../$(BIN)/python -m robustness.matrix $(MATRIX)
+
+# The program with mistakes, in a copy: tests must notice each. Minutes.
+broken: $(READY)
+	cd tests && ../$(BIN)/python -m robustness.broken $(BROKEN)
 
 # torch comes first and alone, at the version pinned: nothing else then has a say in which build.
 $(READY): pyproject.toml constraints.txt

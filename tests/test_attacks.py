@@ -21,7 +21,8 @@ from picture_kinds import BY_NAME, header, png_file
 from pixelcodec import FormatError, Picture, UnsupportedImageError
 from pixelcodec.container import Header, Reader, Writer
 from pixelcodec.engine import Engine
-from pixelcodec.limits import canvas_bytes, strip_bytes
+from pixelcodec.limits import LEARNING_BYTES, canvas_bytes, strip_bytes
+from pixelcodec.models.learning import LearningLayer
 from pixelcodec.models.zoo import load_file
 from pixelcodec.pictures import Chunk
 from pixelcodec.runtime import Compute, engines_of
@@ -47,6 +48,17 @@ def _little_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (in_use + ROOM, hard))
     yield
     resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def highest_memory() -> int:
+    """Bytes that this process held at most, since :func:`lower_the_mark`."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def lower_the_mark() -> None:
+    """Let the mark of :func:`highest_memory` be what is held now."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def crafted(*payloads: bytes, model_id: bytes = NETWORK.model_id, **fields: Any) -> bytes:
@@ -139,22 +151,13 @@ EMPTY = chunk(b"x", b"")
 
 
 def test_chunks_without_end() -> None:
-    """As many empty chunks as a 32-bit count holds would come: none of them is kept."""
-
-    class Endless:
-        def __init__(self) -> None:
-            self.given = 0
-
-        def read(self, size: int, /) -> bytes:
-            self.given += 1
-            if self.given > 20_000:
-                return b""
-            return HEAD if self.given == 1 else EMPTY[:size]
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(FormatError):
-        pixelcodec.decode_from(Endless(), model=TINY)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**14
+    """As many empty chunks as a 32-bit count holds could come: none of them is kept."""
+    data = HEAD + 20_000 * EMPTY
+    lower_the_mark()
+    before = highest_memory()
+    with pytest.raises(FormatError, match=f"truncated at byte {len(data)}"):
+        pixelcodec.decode_from(io.BytesIO(data), model=TINY)
+    assert highest_memory() - before < 2**24
 
 
 def test_more_parts_than_a_strip_has() -> None:
@@ -241,7 +244,13 @@ def test_changes_of_the_model_that_overflow() -> None:
 # The estimate of memory --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["tiny", "pixelcnn-rgb", "row-lstm-rgb", "diagonal-bilstm-rgb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny", "gray-8", "gray-16", "graphics"),
+        *("pixelcnn-rgb", "row-lstm-rgb", "diagonal-bilstm-rgb"),
+    ],
+)
 @pytest.mark.parametrize("shape", [(1, 400, 3), (1, 3, 400), (5, 20, 20)])
 def test_what_a_canvas_stores_is_less_than_the_estimate(
     name: str, shape: tuple[int, int, int]
@@ -253,6 +262,48 @@ def test_what_a_canvas_stores_is_less_than_the_estimate(
     canvas = Canvas(program.planes, images, band, width, program.slope, device, columns)
     stored = sum(storage.nbytes for storage in canvas._storage.values())
     assert stored <= canvas_bytes(program, images, rows, width) <= 2**20 + 60 * stored
+
+
+@pytest.mark.parametrize("name", ["tiny", "gray-16", "graphics"])
+def test_what_layers_that_learn_store_is_less_than_the_estimate(name: str) -> None:
+    for layer in load_file(Path(model_named(name))).layers.values():
+        inputs, outputs = layer.weight.shape
+        learning = LearningLayer(layer, Engine(NETWORK).arithmetic, np.arange(inputs), inputs)
+        stored = sum(getattr(each, "nbytes", 0) for each in vars(learning).values())
+        assert 50 * inputs * outputs <= stored <= LEARNING_BYTES * (inputs + 1) * outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "learning"),
+    [("graphics", 0), ("graphics", 2), ("gray-16", 15), ("tiny", 11), ("tiny", 0)],
+)
+def test_what_decoding_takes_is_less_than_the_estimate(name: str, learning: int) -> None:
+    """Strips of noise, each of which starts anew: a program of its own, or two, and all it uses."""
+    path = Path(model_named(name))
+    network = load_file(path)
+    kind = {"channels": 1, "bit_depth": 16} if name == "gray-16" else {}
+    size = {"width": 60, "height": 48, "strip_rows": 24, "restart": True, "learning": learning}
+    noise = np.random.default_rng(1).bytes(2000)
+    data = crafted(noise, noise, model_id=network.model_id, **size, **kind)
+    reader = Reader(io.BytesIO(data))
+    needed = strip_bytes(reader.header, engines_of(reader.start, str(path), Compute("cpu")))
+
+    def decode() -> None:
+        with pytest.raises(FormatError):
+            pixelcodec.decode(data, model=str(path), device="cpu", max_bytes=needed)
+
+    lower_the_mark()
+    before = highest_memory()
+    decode()
+    assert highest_memory() - before <= needed
+
+
+def test_small_limits_keep_models_out_that_remember() -> None:
+    """Eight tables of 2**16 contexts, for one pixel."""
+    graphics = load_file(Path(model_named("graphics")))
+    data = crafted(b"word", width=1, height=1, strip_rows=1, model_id=graphics.model_id)
+    with pytest.raises(FormatError, match=r"1 x 1 pixels .* bytes of memory"):
+        pixelcodec.decode(data, model=model_named("graphics"), max_bytes=2**24)
 
 
 @pytest.mark.parametrize("decode", [pixelcodec.decode, pixelcodec.salvage])

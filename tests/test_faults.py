@@ -62,6 +62,21 @@ def test_a_new_file_has_its_name_alone(folder: Path, overwrite: bool) -> None:
     assert names(folder) == {"target"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_new_file_is_on_the_disk_before_it_has_its_name(
+    folder: Path, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[int, bool]] = []
+
+    def look(descriptor: int) -> None:
+        written.append((os.fstat(descriptor).st_size, Path("target").exists()))
+
+    monkeypatch.setattr(os, "fsync", look)
+    with new_file(Path("target"), overwrite) as stream:
+        stream.write(b"mine")
+    assert written == [(4, False)]
+
+
 @pytest.fixture
 def photo(tiny: Path) -> Path:
     return save(noise(8, 9, 3), "photo.png")

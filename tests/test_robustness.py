@@ -1,5 +1,6 @@
 """A few of the files that ``make fuzz`` tries by the hundred thousand, and that it would notice."""
 
+import io
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,11 @@ from random import Random
 
 import pytest
 
+from golden.make import FOLDER, MODELS
+from pixelcodec.container import Reader
+from pixelcodec.models import zoo
+from pixelcodec.models.architectures import ARCHITECTURES, can_learn
+from pixelcodec.models.zoo import load_file
 from robustness import fuzz, trial
 from robustness.corpus import Seed, seeds
 from robustness.mutations import ACCIDENTS, LIES, Mutation, head_of, mended, split
@@ -24,6 +30,22 @@ def test_a_small_campaign_finds_nothing(corpus: list[Seed]) -> None:
     assert outcomes.failures == []
     assert outcomes.counts.total() == 200
     assert set(outcomes.counts) >= {"refused: FormatError", trial.RIGHT}
+
+
+def test_the_corpus_is_whole_and_within_the_limits(corpus: list[Seed]) -> None:
+    """Or mutations of a file would all be refused for what it is, not for what became of it."""
+    for seed in corpus:
+        assert trial._decode(fuzz._trial_of(seed)) == seed.picture, seed.name
+
+
+def test_the_corpus_has_every_architecture_and_all_that_learn(corpus: list[Seed]) -> None:
+    headers = [Reader(io.BytesIO(seed.data)).header for seed in corpus]
+    golden = [load_file(FOLDER / f"{name}.safetensors") for name in MODELS]
+    found = {network.model_id: network for network in (*golden, *map(zoo.load, zoo.names()))}
+    used = [(found[each.model_id], each.learning) for each in headers if each.model_id in found]
+    assert {network.architecture for network, _ in used} == set(ARCHITECTURES)
+    learning = {network.architecture for network, learning in used if learning}
+    assert learning == {each.architecture for each in found.values() if can_learn(each)}
 
 
 def test_every_cut_of_the_smallest_file_is_tried(corpus: list[Seed]) -> None:
@@ -66,6 +88,11 @@ def test_wrong_pixels_are_noticed(dot: Trial) -> None:
     assert trial.run(dot) == trial.RIGHT
     with pytest.raises(WrongError, match="not those encoded"):
         trial.run(Trial(dot.data, dot.model, frozenset({b"other"}), on_purpose=False))
+
+
+def test_wrong_metadata_are_noticed(dot: Trial) -> None:
+    with pytest.raises(WrongError, match="metadata that are not those encoded"):
+        trial.run(Trial(dot.data, dot.model, dot.images, on_purpose=False))
 
 
 def test_lies_may_hold_any_pixels_of_their_checksum(dot: Trial) -> None:

@@ -340,6 +340,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of chance")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is ignored
     outcomes, failures = campaign(asked.count, 60 * asked.minutes, asked.seed)
     for what, times in sorted(outcomes.items()):
         print(f"{times:>7,}  {what}")

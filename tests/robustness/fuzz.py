@@ -7,6 +7,7 @@ with the file that did it, in the folder ``--out``. The same seed makes the same
 
 import argparse
 import collections
+import io
 import itertools
 import json
 import sys
@@ -18,6 +19,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from pixelcodec.container import STANDARD, Reader
+from pixelcodec.metadata import pack
 from robustness.corpus import Seed, seeds
 from robustness.mutations import ACCIDENTS, BYTES_DAMAGED, LIES, Mutation, lie_in_header
 from robustness.trial import Trial, digest, run
@@ -70,10 +73,8 @@ def truncated(corpus: Iterable[Seed]) -> Iterator[Case]:
 
 def mutated(corpus: list[Seed], number: int) -> Iterator[Case]:
     """Files without end, by chance: accidents, or lies."""
-    images = frozenset(digest(seed.picture.samples.tobytes()) for seed in corpus)
-    # Those that are decoded soonest come most often.
-    samples = [seed.picture.samples.size if seed.model else 0 for seed in corpus]
-    weights = [1 / (20 + count) for count in samples]
+    images, metadata = _digests(corpus)
+    weights = [1 / (10 + _samples_of_models(seed) ** 0.8) for seed in corpus]  # the soonest first
     for index in itertools.count():
         random = Random(f"{number}/{index}")
         seed, other = random.choices(corpus, weights, k=2)
@@ -83,7 +84,16 @@ def mutated(corpus: list[Seed], number: int) -> Iterator[Case]:
             data = mutation(random, data, other.data) if data else data
             names.append(mutation.__name__)
         name = f"{number}/{index} {seed.name}: {', '.join(names)}"
-        yield Case(name, Trial(data, seed.model, images, on_purpose))
+        yield Case(name, Trial(data, seed.model, images, on_purpose, metadata))
+
+
+def _samples_of_models(seed: Seed) -> int:
+    """How many samples networks decode, which is what takes time."""
+    return seed.picture.samples.size if _model_ids(seed) - {STANDARD} else 0
+
+
+def _model_ids(seed: Seed) -> frozenset[bytes]:
+    return frozenset(Reader(io.BytesIO(seed.data)).header.model_ids)
 
 
 def _accidents(random: Random) -> list[Mutation]:
@@ -97,8 +107,15 @@ def _lies(random: Random) -> list[Mutation]:
 
 
 def _case(name: str, seed: Seed, data: bytes, on_purpose: bool) -> Case:
-    images = frozenset({digest(seed.picture.samples.tobytes())})
-    return Case(name, Trial(data, seed.model, images, on_purpose))
+    images, metadata = _digests([seed])
+    return Case(name, Trial(data, seed.model, images, on_purpose, metadata))
+
+
+def _digests(corpus: Iterable[Seed]) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Of images and of metadata: chunks of two files may come together."""
+    pictures = [seed.picture for seed in corpus]
+    images = frozenset(digest(picture.samples.tobytes()) for picture in pictures)
+    return images, frozenset(digest(pack(picture.chunks)) for picture in pictures)
 
 
 # Trying ------------------------------------------------------------------------------------------
@@ -145,8 +162,8 @@ def _serve(connection: Any) -> None:
 
     torch.set_num_threads(1)
     by_size = sorted(seeds(), key=lambda seed: -seed.picture.samples.size)
-    for seed in {seed.model: seed for seed in by_size}.values():  # code is compiled, models loaded
-        run(_trial_of(seed))
+    for seed in {_model_ids(seed): seed for seed in by_size}.values():
+        run(_trial_of(seed))  # models are loaded, code is compiled
     _limit_memory()
     connection.send("ready")
     while True:

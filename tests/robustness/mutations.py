@@ -14,6 +14,9 @@ _U32 = struct.Struct("<I")
 _CRC_BYTES = 4
 _CHUNK_HEAD_BYTES = 5
 
+_FIELDS = (("<I", 12), ("<I", 16), ("<H", 20), ("<H", 22), ("B", 9), ("B", 10), ("B", 11))
+"""Types and places of the header's fields: size, strips, tiles, kind, flags and learning."""
+
 EXTREMES = (0, 1, 2, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**18, 2**31 - 1, 2**31, 2**32 - 1)
 """Values that a lie may take."""
 
@@ -148,7 +151,7 @@ def lie_in_header(random: Random, data: bytes, other: bytes) -> bytes:
     """A field, or some byte, of the header."""
     pieces = split(data)
     head = bytearray(pieces[0])
-    kind, at = random.choice((("<I", 12), ("<I", 16), ("<H", 20), ("<H", 22), ("B", 9), ("B", 10)))
+    kind, at = random.choice(_FIELDS)
     if random.random() < 0.5:
         largest = 2 ** (8 * struct.calcsize(kind)) - 1
         before = struct.unpack_from(kind, head, at)[0]

@@ -12,10 +12,11 @@ from typing import Any
 import pixelcodec
 from pixelcodec import container
 from pixelcodec.errors import PixelcodecError
-from pixelcodec.pictures import Samples
+from pixelcodec.metadata import pack
+from pixelcodec.pictures import Picture
 
 MAX_PIXELS = 2**12
-MAX_BYTES = 2**26
+MAX_BYTES = 2**27
 """The limits of every trial."""
 
 RIGHT = "right pixels"
@@ -37,13 +38,15 @@ class Trial:
         model: what reads it.
         images: that it may hold, as :func:`digest` of their samples.
         on_purpose: whether checksums were made right again: then it may hold any image whose
-            checksum it has.
+            checksum it has, and any metadata.
+        metadata: that it may hold otherwise, as :func:`digest` of them.
     """
 
     data: bytes
     model: str | None
     images: frozenset[bytes]
     on_purpose: bool
+    metadata: frozenset[bytes] = frozenset()
 
 
 class WrongError(Exception):
@@ -61,9 +64,9 @@ def run(trial: Trial) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         _refusal(lambda: look(trial))
-        found: list[Samples] = []
+        found: list[Picture] = []
         refused = _refusal(lambda: found.append(_decode(trial)))
-    return refused or _judged(trial, found[0].tobytes())
+    return refused or _judged(trial, found[0])
 
 
 def _refusal(act: Callable[[], object]) -> str | None:
@@ -76,17 +79,19 @@ def _refusal(act: Callable[[], object]) -> str | None:
     return None
 
 
-def _judged(trial: Trial, samples: bytes) -> str:
-    if digest(samples) in trial.images:
+def _judged(trial: Trial, picture: Picture) -> str:
+    samples = picture.samples.tobytes()
+    right = digest(samples) in trial.images
+    if right and (trial.on_purpose or digest(pack(picture.chunks)) in trial.metadata):
         return RIGHT
     if trial.on_purpose and zlib.crc32(samples) == _stored_crc(trial.data):
         return AS_SAID
-    raise WrongError("pixels that are not those encoded")
+    raise WrongError(f"{'metadata' if right else 'pixels'} that are not those encoded")
 
 
-def digest(samples: bytes) -> bytes:
-    """What stands for the samples of an image."""
-    return hashlib.sha256(samples).digest()
+def digest(data: bytes) -> bytes:
+    """What stands for the samples of an image, or for its metadata as the format packs them."""
+    return hashlib.sha256(data).digest()
 
 
 def _stored_crc(data: bytes) -> int:
@@ -101,8 +106,8 @@ def _how(trial: Trial) -> Any:
     return {"model": trial.model, "device": "cpu", "max_pixels": MAX_PIXELS, "max_bytes": MAX_BYTES}
 
 
-def _decode(trial: Trial) -> Samples:
-    return pixelcodec.decode_picture(trial.data, **_how(trial)).samples
+def _decode(trial: Trial) -> Picture:
+    return pixelcodec.decode_picture(trial.data, **_how(trial))
 
 
 def _inspect(trial: Trial) -> None:
