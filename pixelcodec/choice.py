@@ -8,6 +8,7 @@ and what repeats in it. An estimate settles nothing alone where all of the image
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -54,6 +55,10 @@ _STILL_TO_GAIN = ((good_size, 0.5), (better_size, 0.3))
 _SURE = 0.85
 """A model takes at least this part of what it is expected to."""
 
+_PHOTOGRAPH = 1.1
+"""Where PNG and WebP take so many times what a network for photographs does, or more, networks for
+graphics are not asked: on what has no flat pixels they are slow."""
+
 _LEARNT = 0.8
 """The part of its estimate that a model takes, about, if it learns from all of the image."""
 
@@ -89,10 +94,20 @@ class Contest:
             self._is_sampled = bands.size < samples.size
             scale = self._fast / fast_size(_joined(bands), self._bit_depth)
             self._expected = {
-                plan.model: scale * _size(plan, bands) * (_LEARNT if _learns(plan) else 1)
-                for plan in plans
+                plan.model: scale * size * (_LEARNT if _learns(plan) else 1)
+                for plan, size in self._sizes(plans, bands)
             }
         self.plans = sorted(plans, key=lambda plan: self._expected.get(plan.model, 0))
+
+    def _sizes(self, plans: Sequence[Plan], bands: Samples) -> Iterator[tuple[Plan, float]]:
+        """Bytes that ``bands`` take by each plan; infinity where it is plain that it cannot win."""
+        quick = [(plan, _size(plan, bands)) for plan in plans if not _remembers(plan)]
+        standard = min((size for plan, size in quick if not plan.engines), default=inf)
+        model = min((size for plan, size in quick if plan.engines), default=inf)
+        is_photograph = self._is_sampled and standard > _PHOTOGRAPH * model
+        yield from quick
+        for plan in filter(_remembers, plans):
+            yield plan, inf if is_photograph else _size(plan, bands)
 
     def may_beat(self, plan: Plan, best: Plan, size: int) -> bool:
         """Whether the image may take fewer bytes by ``plan`` than by the ``best`` so far, ``size``.
@@ -137,8 +152,11 @@ def bands_of(samples: Samples) -> Samples:
 
 def _learns(plan: Plan) -> bool:
     """Whether it learns more from an image than from the sample."""
-    networks = [engine.network for engine in plan.engines.values()]
-    return plan.header.learning > 0 and not any(map(remembers, networks))
+    return plan.header.learning > 0 and not _remembers(plan)
+
+
+def _remembers(plan: Plan) -> bool:
+    return any(remembers(engine.network) for engine in plan.engines.values())
 
 
 def _size(plan: Plan, bands: Samples) -> int:
@@ -151,7 +169,7 @@ def _size(plan: Plan, bands: Samples) -> int:
             size += good_size(_joined(rows), header.bit_depth)
         else:
             # What a network remembers of one band it can use in the next.
-            restart = not remembers(engine.network)
+            restart = not _remembers(plan)
             encoder = StripEncoder(engine, header.width, component.channels, restart, header.tile)
             parts = (part for band in rows for part in encoder.encode(band, lambda pixels: None))
             size += sum(map(len, parts))

@@ -16,6 +16,7 @@ from PIL import Image
 import pixelcodec
 from coding import TINY, random_network, randomised
 from commands import assert_fails_in_one_line, names, read, run, save
+from pixelcodec.effort import STATIC
 from pixelcodec.models import zoo
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
@@ -159,7 +160,7 @@ def test_a_model_file_that_is_none_is_named_once(photo: Path) -> None:
 
 
 def file_bytes(image: Path, model: Path) -> int:
-    return len(pixelcodec.encode(read(image), model=str(model)))
+    return len(pixelcodec.encode(read(image), model=str(model), effort=STATIC))
 
 
 def test_eval_shows_the_bits_of_the_model_and_of_each_file(
