@@ -36,14 +36,17 @@ _TOTAL_BITS = 27
 _PART_BITS = 30
 
 
-def _worths() -> npt.NDArray[np.int64]:
+# The two tables are made by floats, once, and hold whole numbers. No value lies so near to the
+# middle of two that another library's logarithm could round it otherwise: a test says how near.
+def worths() -> npt.NDArray[np.int64]:
+    """Int64 [256], what a level's mass counts, by how often its colour was seen."""
     counts = np.arange(COUNT_MOST + 1)
-    worths = np.round(8 * (1 + 1.2 * np.log(np.maximum(counts, 1)))).astype(np.int64)
-    worths[0] = 0
-    return worths.clip(0, _WORTH_MOST)
+    found = np.round(8 * (1 + 1.2 * np.log(np.maximum(counts, 1)))).astype(np.int64)
+    found[0] = 0
+    return found.clip(0, _WORTH_MOST)
 
 
-_WORTHS = _worths()
+_WORTHS = worths()
 
 
 def first_shares() -> npt.NDArray[np.int64]:

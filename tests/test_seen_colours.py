@@ -1,5 +1,7 @@
 """Colours that were seen: they get the share that they turn out to have, and no level is lost."""
 
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from coding import Samples
 from pictures import scene
 from pixelcodec.effort import DEFAULT_EFFORT, STATIC
 from pixelcodec.models.mixture import Mixture, MixtureHead, integer_tables
-from pixelcodec.models.seen_colours import SeenColours, Split, first_shares
+from pixelcodec.models.seen_colours import SeenColours, Split, first_shares, worths
 
 EDGES = np.arange(257)
 
@@ -61,6 +63,18 @@ def test_the_first_of_three_channels_stays_as_it_is(channels: int, split: list[b
     seen, before = SeenColours(channels), np.zeros((4, channels), np.uint8)
     found = [seen.split(mixtures(4, c), c, before) for c in range(channels)]
     assert [isinstance(each, Split) for each in found] == split
+
+
+def test_no_machine_rounds_the_tables_otherwise() -> None:
+    with localcontext(prec=50):
+        exact = [8 * (1 + Decimal("1.2") * Decimal(n).ln()) for n in range(1, 256)]
+        odds = [Decimal(2) ** (Decimal(i - 32) / 2) for i in range(65)]
+        shares = [2**16 * each / (1 + each) for each in odds]
+        for number in (*exact, *shares):
+            assert abs(number % 1 - Decimal("0.5")) > Decimal("1e-6")
+        assert worths().tolist() == [0, *(min(round(number), 63) for number in exact)]
+        limited = [min(max(round(number), 32), 2**16 - 32) for number in shares]
+        assert first_shares().tolist() == limited
 
 
 def test_where_nothing_was_seen_the_network_says_it_all() -> None:
