@@ -20,14 +20,6 @@ chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run 
     --disable-background-networking --user-data-dir="$scratch/profile" \
     --window-size=1000,1640 --screenshot="$docs/report.png" "file://$scratch/report.html"
 
-# A fifth of the bytes, and nobody sees the difference.
-python - "$docs/map.png" "$docs/report.png" <<'END'
-import sys
-from PIL import Image
-for path in sys.argv[1:]:
-    Image.open(path).convert("RGB").quantize(256, dither=0).save(path, optimize=True)
-END
-
 # What a person would type, and what is printed.
 typed() {
     echo "\$ $*"
