@@ -1,41 +1,49 @@
 """The same files with other versions of torch and NumPy, each in an environment of its own.
 
-In ``tests/``: ``python -m robustness.matrix --torch 2.13.0 --numpy 2.4.6 2.2.6``. Each pair gets a
-new environment, which takes a gigabyte and is deleted afterwards. ``robustness.everywhere`` runs
-there, and what it encodes must have the same digest in all of them. Builds of torch that need CUDA
-packages are not installed: point pip at CPU-only builds by ``PIP_EXTRA_INDEX_URL`` or
-``PIP_FIND_LINKS``, or the pair is skipped.
+In ``tests/``: ``python -m robustness.matrix --torch 2.13.0 2.4.1 --numpy 2.4.6 2.2.6``. Every
+version of torch is paired with the first of NumPy, and every one of NumPy with the first of torch.
+Each pair gets a new environment, which takes a gigabyte and is deleted afterwards.
+``robustness.everywhere`` runs there, and what it encodes must have the same digest in all of them.
+Builds of torch that need CUDA packages take several gigabytes: without ``--cuda`` they are skipped.
+Point pip at builds for the CPU alone by ``PIP_EXTRA_INDEX_URL`` or ``PIP_FIND_LINKS``.
 """
 
 import argparse
-import itertools
 import json
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-TORCH = ("2.13.0", "2.9.1", "2.6.0")
+TORCH = ("2.13.0", "2.15.0", "2.9.1", "2.4.1")
 NUMPY = ("2.4.6", "2.2.6", "1.26.4")
 
 ROOT = Path(__file__).parents[2]
 CUDA = ("nvidia-", "cuda-", "triton")
+_QUIETLY = ("--quiet", "--disable-pip-version-check", "--no-cache-dir")
 
 
 class UnavailableError(Exception):
     """Such a pair cannot be installed here."""
 
 
-def environment(folder: Path, torch: str, numpy: str) -> Path:
+def pairs(torch: Sequence[str], numpy: Sequence[str]) -> list[tuple[str, str]]:
+    """Versions of torch and of NumPy that are tried together."""
+    return [(each, numpy[0]) for each in torch] + [(torch[0], each) for each in numpy[1:]]
+
+
+def environment(folder: Path, torch: str, numpy: str, cuda: bool) -> Path:
     """Make an environment with these versions, and return its Python.
 
     Raises:
-        UnavailableError: there are no such packages, or none for the CPU alone.
+        UnavailableError: there are no such packages, or without ``cuda`` none for the CPU alone.
     """
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = folder / "bin" / "python"
-    _refuse_cuda(python, f"torch=={torch}")
+    if not cuda:
+        _refuse_cuda(python, f"torch=={torch}")
     # As in the Makefile: torch comes first and alone, so that nothing has a say in which build.
     for wanted in ([f"torch=={torch}", f"numpy=={numpy}"], [f"numpy=={numpy}", str(ROOT)]):
         _pip(python, "install", "--only-binary", ":all:", *wanted)
@@ -51,7 +59,7 @@ def _refuse_cuda(python: Path, torch: str) -> None:
 
 def _pip(python: Path, command: str, *arguments: str) -> str:
     done = subprocess.run(
-        [str(python), "-m", "pip", command, "--quiet", "--disable-pip-version-check", *arguments],
+        [*(str(python), "-m", "pip", command), *_QUIETLY, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -80,6 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--torch", nargs="+", default=TORCH, help="versions")
     parser.add_argument("--numpy", nargs="+", default=NUMPY, help="versions")
+    parser.add_argument("--cuda", action="store_true", help="install builds with CUDA, too")
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="to start no more after"
     )
@@ -87,14 +96,14 @@ def main() -> None:
     end = time.monotonic() + 60 * asked.minutes
     digests: set[str] = set()
     failed = False
-    for torch, numpy in itertools.product(asked.torch, asked.numpy):
+    for torch, numpy in pairs(asked.torch, asked.numpy):
         if time.monotonic() > end:
             print("time is up")
             break
         pair = f"torch {torch}, numpy {numpy}"
         with tempfile.TemporaryDirectory() as folder:
             try:
-                well, said = check(environment(Path(folder) / "venv", torch, numpy))
+                well, said = check(environment(Path(folder) / "venv", torch, numpy, asked.cuda))
             except UnavailableError as error:
                 print(f"{pair}: skipped: {error}", flush=True)
                 continue
