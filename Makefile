@@ -17,8 +17,9 @@ demo: $(READY)
 	$(BIN)/pixelcodec verify $(DEMO)/photo.pxc $(PHOTO)
 	$(BIN)/pixelcodec compare $(PHOTO) --model photo-m
 
+# In as many processes as there are cores.
 test: lint types
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check
