@@ -121,7 +121,9 @@ class Split:
 
     def cumulative(self, edges: Integers) -> npt.NDArray[np.int32]:
         """Mass below each of ``edges``, int32 [n, m]."""
-        return np.take_along_axis(self._masses, edges, 1)
+        found = np.empty(edges.shape, np.int32)
+        _look_up(self._masses, edges, found)
+        return found
 
 
 def _places(samples: npt.NDArray[np.uint8], channel: int) -> Integers:
@@ -166,6 +168,13 @@ def _split(
         for level in range(LEVELS):
             total += seen[level]
             masses[n, level + 1] = total
+
+
+@compiled
+def _look_up(masses: Integers, edges: Integers, found: Integers) -> None:
+    for n in range(edges.shape[0]):
+        for m in range(edges.shape[1]):
+            found[n, m] = masses[n, edges[n, m]]
 
 
 @compiled
