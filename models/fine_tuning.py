@@ -32,7 +32,10 @@ BIAS_BITS = 2
 """A bias changes in quarters of the last bit of what its layer gives."""
 
 JUDGED = 2**16
-"""Pixels that tell how much was gained."""
+"""Pixels at most that tell how much was gained; nothing is learnt from them."""
+
+_JUDGED_PART = 8
+"""One of so many pixels is among them."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,12 @@ def fit_heads(
 
     fitting = _Fitting(tuned, [tuned.head, tuned.parameters_of], network)
     chosen = np.random.default_rng(0)
-    judged = torch.linspace(0, len(seen) - 1, min(len(seen), JUDGED)).to(torch.int64)
+    shuffled = torch.from_numpy(chosen.permutation(len(seen)))
+    judged, known = shuffled.tensor_split([min(max(1, len(seen) // _JUDGED_PART), JUDGED)])
     with torch.no_grad():
         before = float(bits(judged))
     for step in range(budget.steps):
-        own = torch.from_numpy(chosen.integers(0, len(seen), budget.pixels))
+        own = known[torch.from_numpy(chosen.integers(0, len(known), budget.pixels))]
         fitting.step(bits(own), budget.rate_at(step), samples)
         tell(budget.pixels)
     with torch.no_grad():

@@ -1,8 +1,10 @@
 """Fitting the model to the image in hand, before it is encoded."""
 
 from collections.abc import Callable
+from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from pixelcodec import adaptation, exact
@@ -15,9 +17,14 @@ LEAST_PIXELS = 2**16
 """The changes of a model take about two kilobytes: more than they save on a smaller image."""
 
 LOOKED_AT = 2**19
-"""Pixels to learn from; of a larger image bands that lie evenly."""
+"""Pixels to look at; of a larger image tiles that lie evenly."""
 
-BAND_ROWS = 64
+TILE = 64
+"""Columns and rows of a tile."""
+
+MARGIN = 8
+"""Pixels at the top and at the sides of a tile see that others are missing, which are not in the
+image: nothing is learnt from them."""
 
 
 def can_fit(engine: Engine, pixels: int) -> bool:
@@ -49,26 +56,41 @@ def fitted(
 
 
 def look(engine: Engine, rows: Samples) -> Seen:
-    """What the heads see of ``rows``, or of bands of them."""
+    """What the heads see of ``rows``, or of parts of them."""
     program = engine.program
     assert isinstance(program, IntegerWavefrontPixelCNN)
-    bands = _bands(rows)
+    tiles = _tiles(rows)
+    usual = _usual(tiles, rows)
     channels = rows.shape[2]
     scale = Scale(lambda: program, 1, channels, engine.device, restart=True)
-    # Of several bands, samples and features come in an order of their own, the same.
-    found = [
-        (*program.seen(conditionals, samples), torch.from_numpy(samples).expand(-1, 3))
-        for _, samples, conditionals in scale.looks(bands)
-    ]
+    # Of several tiles, samples and features come in an order of their own, the same.
+    found = []
+    for taken, samples, conditionals in scale.looks(tiles):
+        kept = torch.from_numpy(usual[:, taken].ravel())
+        known = torch.from_numpy(samples).expand(-1, 3)
+        found.append([each[kept] for each in (*program.seen(conditionals, samples), known)])
     features, centre, known = map(torch.cat, zip(*found, strict=True))
     return Seen(features, known, centre, channels)
 
 
-def _bands(rows: Samples) -> Samples:
-    """Bands to learn from: uint8 [bands, rows, width, channels]."""
+def _tiles(rows: Samples) -> Samples:
+    """Parts to look at: uint8 [tiles, rows, width, channels]."""
     height, width = rows.shape[:2]
     if height * width <= LOOKED_AT:
-        return rows[None]
-    count = max(1, LOOKED_AT // (BAND_ROWS * width))
-    tops = np.linspace(0, max(0, height - BAND_ROWS), count).astype(int)
-    return np.stack([rows[top : top + BAND_ROWS] for top in tops])
+        return rows[np.newaxis]
+    apart = TILE * sqrt(height * width / LOOKED_AT)
+    tops, lefts = (
+        np.linspace(0, max(0, length - TILE), max(1, int(length / apart))).astype(int)
+        for length in (height, width)
+    )
+    return np.stack([rows[y : y + TILE, x : x + TILE] for y in tops for x in lefts])
+
+
+def _usual(tiles: Samples, rows: Samples) -> npt.NDArray[np.bool_]:
+    """Pixels of ``tiles`` that see what they see in the image: [tiles, rows, width]."""
+    usual = np.ones(tiles.shape[:3], np.bool_)
+    if tiles.shape[1] < rows.shape[0]:
+        usual[:, :MARGIN] = False
+    if tiles.shape[2] < rows.shape[1]:
+        usual[:, :, :MARGIN] = usual[:, :, -MARGIN:] = False
+    return usual

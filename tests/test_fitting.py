@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import pixelcodec
 from coding import TINY, random_network
@@ -14,10 +15,11 @@ from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, MAX_EFFORT, STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.evaluation import model_bits
-from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, fitted, look
+from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, TILE, fitted, look
 from pixelcodec.models import zoo
 from pixelcodec.models.changes import changed
-from pixelcodec.models.fine_tuning import Budget, fit_heads
+from pixelcodec.models.fine_tuning import Budget, Seen, fit_heads
+from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.wavefront_pixelcnn import WavefrontPixelCNN
 
 SIDE = 256
@@ -152,22 +154,48 @@ def test_the_float_heads_see_what_the_integers_see() -> None:
     fit = fit_heads(network, seen, image.size, Budget(steps=1, pixels=8, rate=0.0))
     assert (len(seen), fit.changes, fit.saved) == (40 * 60, [], 0.0)
     assert changed(network, fit.changes).sha256 == network.sha256
-    heads = WavefrontPixelCNN.from_integers(network).bits_of_seen(
-        seen.features, seen.samples, seen.centre
-    )
-    assert heads.mean().item() == pytest.approx(whole.mean().item(), rel=0.01)
+    assert bits_of(network, seen) == pytest.approx(whole.mean().item(), rel=0.01)
 
 
-def test_of_a_large_image_bands_are_looked_at() -> None:
-    network = zoo.load(MODEL)
-    engine = Engine(network)
-    tile = scene(64, 256)
-    image = np.tile(tile, (2 * LOOKED_AT // tile.size, 1))[..., None]  # bands are alike
-    seen = look(engine, image)
-    assert len(seen) == LOOKED_AT
+def bits_of(network: IntegerNetwork, seen: Seen) -> float:
+    """Of a sample of the first channel, under the float heads."""
+    heads = WavefrontPixelCNN.from_integers(network)
     with torch.no_grad():
-        bits = WavefrontPixelCNN.from_integers(network).bits_of_seen(
-            seen.features, seen.samples, seen.centre
-        )
-    expected = model_bits(image[: 4 * len(tile)], engine) / (4 * tile.size)
-    assert bits[:, 0].mean().item() == pytest.approx(expected, rel=0.05)
+        bits = heads.bits_of_seen(seen.features, seen.samples, seen.centre)
+    return bits[:, : seen.channels].mean().item()
+
+
+def test_of_a_large_image_parts_are_looked_at_and_see_what_they_see_in_the_image() -> None:
+    engine = Engine(zoo.load(MODEL))
+    tile = scene(TILE, TILE)
+    image = np.tile(tile, (16, 2 * LOOKED_AT // tile.size // 16))[..., None]  # all parts are alike
+    seen = look(engine, image)
+    assert 0.5 * LOOKED_AT < len(seen) <= LOOKED_AT
+    some = image[: 4 * TILE, : 4 * TILE]
+    expected = model_bits(some, engine) / some.size
+    assert bits_of(engine.network, seen) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(TILE, 2**14), (2**14, TILE), (2**17, 5), (5, 2**17)])
+def test_large_images_may_be_narrow(shape: tuple[int, int]) -> None:
+    assert shape[0] * shape[1] > LOOKED_AT
+    assert len(look(Engine(zoo.load(MODEL)), np.zeros((*shape, 1), np.uint8))) > 0
+
+
+def test_nothing_is_learnt_from_the_pixels_that_tell_what_was_gained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, image = zoo.load(MODEL), noise(16, 16, 3)
+    image[..., 0] = np.arange(256).reshape(16, 16)  # by which a pixel is known
+    learnt, judged = set[int](), set[int]()
+    bits_of_seen = WavefrontPixelCNN.bits_of_seen
+
+    def spy(self: WavefrontPixelCNN, features: Tensor, samples: Tensor, centre: Tensor) -> Tensor:
+        (learnt if torch.is_grad_enabled() else judged).update(samples[:, 0].tolist())
+        return bits_of_seen(self, features, samples, centre)
+
+    monkeypatch.setattr(WavefrontPixelCNN, "bits_of_seen", spy)
+    fit_heads(network, look(Engine(network), image), image.size, Budget(steps=9, pixels=512))
+    assert len(judged) == 32
+    assert len(learnt) == 256 - 32
+    assert not learnt & judged
