@@ -47,7 +47,7 @@ class Workshop:
     Attributes:
         folder: where it is.
         random: source of chance.
-        seconds: that a command takes.
+        seconds: that a command takes, about.
     """
 
     folder: Path
@@ -64,6 +64,7 @@ class Workshop:
             write_picture(picture, image)
             file.write_bytes(pixelcodec.encode(picture, model=MODEL, effort=1, strip_rows=6))
         self._before = {path: path.read_bytes() for path in (*self.images, *self.files)}
+        pixelcodec.decode(self.files[0].read_bytes(), model=MODEL)  # later processes find it ready
         begin = time.monotonic()
         self.finish(self.start("encode", self.images[0], "-o", self.folder / "once.pxc"))
         self.seconds = time.monotonic() - begin
@@ -104,7 +105,7 @@ class Workshop:
 
     def wait(self) -> None:
         """Let some of the time pass that a command takes."""
-        time.sleep(self.random.uniform(0, 1.1 * self.seconds))
+        time.sleep(self.random.uniform(0, self.seconds))
 
     def check_target(self, target: Path, allowed: Sequence[Picture], absent: bool) -> str:
         """Whether ``target`` is whole, and one of the ``allowed``, or ``absent`` if it may be."""
@@ -158,9 +159,10 @@ def killed(shop: Workshop) -> str:
     pid = shop.start(*arguments)
     shop.wait()
     os.kill(pid, signal.SIGKILL)
-    shop.finish(pid)
+    moment = "at work" if shop.finish(pid) == -signal.SIGKILL else "when it had ended"
     shop.check_rest(target, parts=True)
-    return shop.check_target(target, shop.pictures if existed else shop.pictures[:1], not existed)
+    allowed = shop.pictures if existed else shop.pictures[:1]
+    return f"{moment}, {shop.check_target(target, allowed, not existed)}"
 
 
 def interrupted(shop: Workshop) -> str:
@@ -173,8 +175,10 @@ def interrupted(shop: Workshop) -> str:
     status = shop.finish(pid)
     if status not in (0, 130, -signal.SIGINT):
         raise LostError(f"exit status {status}")
+    moment = "at work" if status else "when it had ended"
     shop.check_rest(target)
-    return shop.check_target(target, shop.pictures if existed else shop.pictures[:1], not existed)
+    allowed = shop.pictures if existed else shop.pictures[:1]
+    return f"{moment}, {shop.check_target(target, allowed, not existed)}"
 
 
 def without_room(shop: Workshop) -> str:
