@@ -57,7 +57,8 @@ _SURE = 0.85
 
 _PHOTOGRAPH = 1.1
 """Where PNG and WebP take so many times what a network for photographs does, or more, networks for
-graphics are not asked: on what has no flat pixels they are slow."""
+graphics are not asked: on what has no flat pixels they are slow. At efforts that are to be quick,
+whose networks stay as they are, that goes for all images of which PNG and WebP make more."""
 
 _LEARNT = 0.8
 """The part of its estimate that a model takes, about, if it learns from all of the image."""
@@ -104,7 +105,8 @@ class Contest:
         quick = [(plan, _size(plan, bands)) for plan in plans if not _remembers(plan)]
         standard = min((size for plan, size in quick if not plan.engines), default=inf)
         model = min((size for plan, size in quick if plan.engines), default=inf)
-        is_photograph = self._is_sampled and standard > _PHOTOGRAPH * model
+        least = _PHOTOGRAPH if any(plan.header.learning for plan in plans) else 1
+        is_photograph = self._is_sampled and standard > least * model
         yield from quick
         for plan in filter(_remembers, plans):
             yield plan, inf if is_photograph else _size(plan, bands)

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 import pixelcodec
 from picture_kinds import KINDS, Kind
 from pictures import noise
-from pixelcodec import plan
+from pixelcodec import choice, plan
 from pixelcodec.choice import CANDIDATES, PHOTO, Contest, bands_of, candidates
 from pixelcodec.effort import EFFORTS, Effort
 from pixelcodec.invisible import changed_pixels, discarded
@@ -170,6 +170,21 @@ def test_what_is_smaller_than_can_be_is_not_beaten(samples: Samples) -> None:
         assert beaten == sorted(beaten)
         assert beaten[-1]
         assert not beaten[0] or not each.engines
+
+
+@pytest.mark.parametrize(
+    ("learning", "standard", "is_asked"),
+    [(0, 95, True), (0, 105, False), (2, 105, True), (2, 115, False)],
+)
+def test_networks_for_graphics_are_not_asked_of_photographs(
+    learning: int, standard: int, is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"photo-s": 100, "graphics": 1, STANDARD_NAME: standard}
+    monkeypatch.setattr(choice, "_size", lambda plan, bands: sizes[plan.model])
+    samples = np.tile(PHOTOGRAPH, (3, 2, 1))
+    shape = Shape(samples.shape[1], samples.shape[0], 3, 8)
+    possible = plans(shape, list(sizes), Compute(), None, None, False, learning)
+    assert (Contest(possible, samples).plans[0].model == "graphics") == is_asked
 
 
 # Never larger -------------------------------------------------------------------------------------
