@@ -10,6 +10,7 @@ needed anywhere:
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,8 @@ RUNS: tuple[tuple[int, int, int], ...] = ((3, -3, 3), (2, -3, 3), (1, -3, 1), (0
 22 pixels. At most ``2*dy - 1`` columns reach right, so a wavefront of slope 2 decodes it.
 """
 
-ROWS_ABOVE = max(dy for dy, _, _ in RUNS)
-COLUMNS_AROUND = max(max(-first, last) for _, first, last in RUNS)
 TAPS = np.array([(dy, dx) for dy, first, last in RUNS for dx in range(first, last + 1)])
+W, N, NW = (TAPS.tolist().index(tap) for tap in ([0, -1], [1, 0], [1, -1]))
 
 FEATURES = CHANNELS * (len(TAPS) + 1)
 """Inputs of the network: 22 neighbours and the centre, of three channels."""
@@ -88,6 +88,12 @@ class Context:
     features: npt.NDArray[np.int8]
 
 
+@cache
+def shifts(slope: int) -> Integers:
+    """Where neighbours lie in storage of a ``slope``, from the pixel: int64 [22, 2]."""
+    return np.stack([-TAPS[:, 0], TAPS[:, 1] - slope * TAPS[:, 0]], 1)
+
+
 def centred_context(storage: Integers, block: Block, table: Integers) -> Context:
     """The context of the pixels of ``block``, image by image and row by row.
 
@@ -99,16 +105,8 @@ def centred_context(storage: Integers, block: Block, table: Integers) -> Context
     count = len(storage) * block.rows * block.span
     centre = np.empty((count, CHANNELS), np.int16)
     features = np.empty((count, FEATURES), np.int8)
-    shifts = np.empty_like(TAPS)
-    shifts[:, 0] = -TAPS[:, 0]
-    shifts[:, 1] = TAPS[:, 1] - block.slope * TAPS[:, 0]
-    _gather(
-        storage, block.row, block.column, block.rows, block.span, shifts, table, centre, features
-    )
+    _gather(storage, *block.place, shifts(block.slope), table, centre, features)
     return Context(centre, features)
-
-
-_W, _N, _NW = (TAPS.tolist().index(tap) for tap in ([0, -1], [1, 0], [1, -1]))
 
 
 @compiled
@@ -129,9 +127,9 @@ def _gather(
         for row in range(first_row, first_row + rows):
             for column in range(first_column, first_column + span):
                 for c in range(3):
-                    west = image[row + shifts[_W, 0], column + shifts[_W, 1], c]
-                    north = image[row + shifts[_N, 0], column + shifts[_N, 1], c]
-                    north_west = image[row + shifts[_NW, 0], column + shifts[_NW, 1], c]
+                    west = image[row + shifts[W, 0], column + shifts[W, 1], c]
+                    north = image[row + shifts[N, 0], column + shifts[N, 1], c]
+                    north_west = image[row + shifts[NW, 0], column + shifts[NW, 1], c]
                     low, high = min(west, north), max(west, north)
                     middle = max(low, min(high, west + north - north_west)) & 255
                     centre[pixel, c] = middle
@@ -140,6 +138,16 @@ def _gather(
                         sample = image[row + shifts[tap, 0], column + shifts[tap, 1], c]
                         features[pixel, 3 * tap + c] = table[255 + sample - middle]
                 pixel += 1
+
+
+def stored(images: Integers, outside: int, dtype: npt.DTypeLike) -> tuple[Integers, Block]:
+    """Storage of whole images [n, height, width, channels], and the block of all their pixels."""
+    count, height, width, channels = images.shape
+    above = max(dy for dy, _, _ in RUNS)
+    around = max(max(-first, last) for _, first, last in RUNS)
+    storage = np.full((count, above + height, width + 2 * around, channels), outside, dtype)
+    storage[:, above:, around : around + width] = images
+    return storage, Block(above, around, height, width, 0)
 
 
 def context_of_images(samples: npt.NDArray[np.uint8], table: Integers) -> Context:
@@ -152,8 +160,4 @@ def context_of_images(samples: npt.NDArray[np.uint8], table: Integers) -> Contex
     Returns:
         Of ``images * height * width`` pixels, image by image and row by row.
     """
-    count, height, width = samples.shape[:3]
-    size = (count, ROWS_ABOVE + height, width + 2 * COLUMNS_AROUND, CHANNELS)
-    storage = np.full(size, OUTSIDE, np.int16)
-    storage[:, ROWS_ABOVE:, COLUMNS_AROUND : COLUMNS_AROUND + width] = samples
-    return centred_context(storage, Block(ROWS_ABOVE, COLUMNS_AROUND, height, width, 0), table)
+    return centred_context(*stored(samples, OUTSIDE, np.int16), table)

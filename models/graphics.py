@@ -15,7 +15,7 @@ What it saw, it remembers (:mod:`pixelcodec.models.memory`), and all layers can 
 code (:mod:`pixelcodec.models.learning`). So the program codes one image, once.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from pixelcodec.models.candidates import (
     Candidates,
     candidates,
 )
+from pixelcodec.models.checks import check_integers, config_of
 from pixelcodec.models.colour_mixture import (
     LEAST,
     NEW,
@@ -316,28 +317,13 @@ def check(network: IntegerNetwork) -> Config:
     Raises:
         ModelError: it is of another architecture, or a layer or table is missing or misshapen.
     """
-    if network.architecture != ARCHITECTURE:
-        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
-    unknown = set(network.config) - {field.name for field in fields(Config)}
-    if unknown:
-        raise ModelError(f"parameters {sorted(unknown)} need a newer pixelcodec")
-    config = Config(**network.config)
-    shapes = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
-    if shapes != layer_shapes(config):
-        raise ModelError(f"the layers of a network are not those of its configuration: {shapes}")
-    for name, layer in network.layers.items():
-        outputs = layer.weight.shape[1:]
-        if layer.bias.shape != outputs or layer.shift.shape != outputs:
-            raise ModelError(f"layer {name} has other counts of weights, biases and shifts")
-    if set(network.tables) != _TABLES:
-        raise ModelError(f"a network with the tables {sorted(network.tables)}; needs {_TABLES}")
+    config = config_of(network, ARCHITECTURE, Config)
+    tables = {"companding", "sigmoid", "inverse_scale", "exp", "choice_exp"}
+    check_integers(network, layer_shapes(config), tables)
     context.check_table(network.tables["companding"])
     mixture.check_tables(network.tables)
     _check_exp(network.tables["choice_exp"])
     return config
-
-
-_TABLES = {"companding", "sigmoid", "inverse_scale", "exp", "choice_exp"}
 
 
 def layer_shapes(config: Config) -> dict[str, tuple[int, int]]:

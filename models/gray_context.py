@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import ModelError
-from pixelcodec.models.context import COLUMNS_AROUND, ROWS_ABOVE, TAPS
+from pixelcodec.models.context import NW, TAPS, N, W, shifts, stored
 from pixelcodec.models.program import Block
 
 UNITS = 65
@@ -110,17 +110,12 @@ def gray_context(
     count = len(storage) * block.rows * block.span
     centre, unit = np.empty((2, count), np.int32)
     features = np.empty((count, FEATURES), np.int8)
-    shifts = np.empty_like(TAPS)
-    shifts[:, 0] = -TAPS[:, 0]
-    shifts[:, 1] = TAPS[:, 1] - block.slope * TAPS[:, 0]
     _gather(
-        *(storage, *block.place, shifts, _WEIGHTS, _OF_PREDICTORS),
+        *(storage, *block.place, shifts(block.slope), _WEIGHTS, _OF_PREDICTORS),
         *(companding, inverse_unit, (1 << bit_depth) - 1, centre, unit, features),
     )
     return Context(centre, unit, features)
 
-
-_W, _N, _NW = (TAPS.tolist().index(tap) for tap in ([0, -1], [1, 0], [1, -1]))
 
 _PREDICTORS: tuple[dict[tuple[int, int], int], ...] = (
     {(0, -1): 2, (1, 0): 2, (1, -1): -2},
@@ -201,8 +196,8 @@ def _gather(
             for column in range(first_column, first_column + span):
                 for tap in range(taps):
                     around[tap] = image[row + shifts[tap, 0], column + shifts[tap, 1], 0]
-                low, high = min(around[_W], around[_N]), max(around[_W], around[_N])
-                middle = max(low, min(high, around[_W] + around[_N] - around[_NW]))
+                low, high = min(around[W], around[N]), max(around[W], around[N])
+                middle = max(low, min(high, around[W] + around[N] - around[NW]))
                 centre = middle & highest
                 total, weight = np.int64(0), np.int64(0)
                 for tap in range(taps):
@@ -255,9 +250,5 @@ def context_of_images(
     Returns:
         Of ``images * height * width`` pixels, image by image and row by row.
     """
-    count, height, width, _ = samples.shape
-    size = (count, ROWS_ABOVE + height, width + 2 * COLUMNS_AROUND, 1)
-    storage = np.full(size, outside(bit_depth), np.int32)
-    storage[:, ROWS_ABOVE:, COLUMNS_AROUND : COLUMNS_AROUND + width] = samples
-    block = Block(ROWS_ABOVE, COLUMNS_AROUND, height, width, 0)
+    storage, block = stored(samples, outside(bit_depth), np.int32)
     return gray_context(storage, block, companding, inverse_unit, bit_depth)

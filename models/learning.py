@@ -13,6 +13,7 @@ them. docs/FORMAT.md ("Learning") defines every step.
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pixelcodec.compiled import compiled
+from pixelcodec.models.grouped import STREAM_TO_ACTIVATION
 from pixelcodec.models.mixture_gradient import MOST, limited
 from pixelcodec.models.network import IntegerLayer
 from pixelcodec.models.program import Arithmetic
@@ -87,7 +89,11 @@ class LearningLayer:
     """A layer ``(activations @ weight + bias) >> shift`` whose weights and biases learn."""
 
     def __init__(
-        self, layer: IntegerLayer, arithmetic: Arithmetic, rows: Integers, inputs: int
+        self,
+        layer: IntegerLayer,
+        arithmetic: Arithmetic,
+        rows: Integers | None = None,
+        inputs: int | None = None,
     ) -> None:
         """Start from ``layer``.
 
@@ -95,10 +101,11 @@ class LearningLayer:
             layer: what it is at first.
             arithmetic: of the host.
             rows: int64 [inputs of the layer], the place of each among the inputs here. The others
-                start with weights of 0.
+                start with weights of 0. None: the inputs are those of the layer.
             inputs: count.
         """
-        outputs = layer.weight.shape[1]
+        own, outputs = layer.weight.shape
+        rows, inputs = np.arange(own) if rows is None else rows, inputs or own
         self._arithmetic = arithmetic
         self._shifts = layer.shift.numpy().astype(np.int64)
         weights = np.zeros((outputs, inputs + 1), np.int64)  # the last column are biases
@@ -304,14 +311,12 @@ class LearningPair:
         hidden: IntegerLayer,
         output: IntegerLayer,
         arithmetic: Arithmetic,
-        rows: Integers,
-        inputs: int,
+        rows: Integers | None = None,
+        inputs: int | None = None,
     ) -> None:
         """Start from two layers; ``rows`` and ``inputs``: see :class:`LearningLayer`."""
-        units = hidden.weight.shape[1]
-        self.inputs = inputs
         self._hidden = LearningLayer(hidden, arithmetic, rows, inputs)
-        self._output = LearningLayer(output, arithmetic, np.arange(units), units)
+        self._output = LearningLayer(output, arithmetic)
 
     def __call__(self, inputs: Tensor) -> tuple[Tensor, npt.NDArray[np.int32]]:
         """Run: int8 [n, inputs] -> hidden units, int8 [n, units], and int32 [n, outputs]."""
@@ -337,3 +342,75 @@ class LearningPair:
         """Make a step."""
         self._hidden.update(turn, rate)
         self._output.update(turn, rate)
+
+
+class LearningBlock:
+    """A block that learns, on the host. It keeps what went through it last."""
+
+    def __init__(self, spatial: IntegerLayer, mix: IntegerLayer, arithmetic: Arithmetic) -> None:
+        """Start from two layers; ``arithmetic``: of the layers around."""
+        self._pair = LearningPair(spatial, mix, arithmetic.host)
+        self._device = arithmetic.device
+        self._own = len(spatial.weight) - mix.weight.shape[1]  # the last tap is the pixel's own
+
+    def __call__(self, taps: Tensor) -> Tensor:
+        """Int8 [pixels, 5 * width] -> what is added to the stream, int32 [pixels, width]."""
+        self._taps = taps.cpu()
+        self._units, change = self._pair(self._taps)
+        return torch.from_numpy(change).to(self._device)
+
+    def take_in(self, of_stream: Integers) -> Integers:
+        """Add up what gradients of the stream (int32 [pixels, width]) tell.
+
+        Returns:
+            int32 [pixels, hidden], gradients of the hidden units.
+        """
+        return self._pair.take_in(self._taps, self._units, of_stream)
+
+    def pass_back(self, of_units: Integers) -> Integers:
+        """Gradients of the hidden units -> of the stream, where the block sees it."""
+        own = self._taps[:, self._own :].contiguous()
+        found: Integers = self._pair.pass_back(of_units, own, self._own) >> STREAM_TO_ACTIVATION
+        return found
+
+    def update(self, turn: int, rate: int) -> None:
+        """Make a step, half as long as those of heads."""
+        self._pair.update(turn, rate // 2)
+
+
+def last_blocks(
+    layers: Mapping[str, IntegerLayer], arithmetic: Arithmetic, count: int, depth: int
+) -> dict[str, LearningBlock]:
+    """The last ``depth`` of ``count`` blocks, if they are fewer all, by their planes."""
+    return {
+        f"spatial.{i}": LearningBlock(layers[f"spatial.{i}"], layers[f"mix.{i}"], arithmetic)
+        for i in range(max(0, count - depth), count)
+    }
+
+
+def teach(blocks: Sequence[LearningBlock], of_activations: Integers) -> None:
+    """Tell ``blocks`` of gradients of the trunk's activations, int32 [pixels, width]."""
+    of_stream = of_activations >> STREAM_TO_ACTIVATION
+    for block in reversed(blocks):
+        of_units = block.take_in(of_stream)
+        if block is not blocks[0]:  # what is below stays
+            of_stream = of_stream + block.pass_back(of_units)
+
+
+class Updates:
+    """Makes the steps of a network's layers, once they were told of enough pixels."""
+
+    def __init__(
+        self, learners: Sequence[LearningLayer | LearningPair | LearningBlock], rate: int
+    ) -> None:
+        """Take what learns, and the most that a weight of a head moves in a step."""
+        self._learners, self._rate = learners, rate
+        self._turn, self._pixels = 0, 0
+
+    def count(self, pixels: int) -> None:
+        """All were told of so many more ``pixels``."""
+        self._pixels += pixels
+        if self._pixels >= LEAST_PIXELS:
+            for learner in self._learners:
+                learner.update(self._turn, self._rate)
+            self._turn, self._pixels = self._turn + 1, 0

@@ -1,19 +1,14 @@
 """The network for gray images of 8 or 16 bits, whatever their amplitude.
 
-The trunk is that of :mod:`pixelcodec.models.wavefront_pixelcnn`. What it sees, and what its one
-head gives, is in local units. Both layers of the head see the features, too, so that predictions
-that are linear in them come easily::
+What its trunk (:mod:`pixelcodec.models.wavefront`) sees, and what its one head gives, is in local
+units. Both layers of the head see the features, too, so that predictions that are linear in them
+come easily::
 
-    22 neighbours and 10 predictors, from the median prediction, in local units ---+---+
-      | 1x1                                                                        |   |
-    stream ------------------------------+                                         |   |
-      | ReLU, masked 3x3 (W, NW, N, NE   |  x blocks                               |   |
-      | and the pixel), ReLU, 1x1        |                                         |   |
-    stream <--------------- + -----------+                                         |   |
-      | ReLU                                                                       |   |
-    1x1 <--------------------------------------------------------------------------+   |
-      | ReLU                                                                           |
-    1x1 <------------------------------------------------------------------------------+
+    22 neighbours and 10 predictors, from the median prediction, in local units
+      |                     |   |
+    trunk, 1x1 <------------+   |
+      | ReLU                    |
+    1x1 <-----------------------+
       |
     mixture of logistics
 
@@ -23,52 +18,45 @@ that codes.
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import ClassVar
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from pixelcodec.errors import ModelError
 from pixelcodec.models import gray_context, scaled_mixture
+from pixelcodec.models.checks import check_integers, config_of
 from pixelcodec.models.context import RUNS
 from pixelcodec.models.gray_context import FEATURES
-from pixelcodec.models.layers import (
-    ACTIVATION_BITS,
-    STREAM_BITS,
-    MaskedConv2d,
-    QuantisationAware,
-    mask_b,
-    pointwise,
-    relu,
-)
+from pixelcodec.models.layers import ACTIVATION_BITS, MaskedConv2d, pointwise
 from pixelcodec.models.network import IntegerNetwork
-from pixelcodec.models.program import Arithmetic, Canvas, Coarser, Conditionals, Plane
-from pixelcodec.models.quantise import integer_layer
+from pixelcodec.models.program import Arithmetic, Canvas, Conditionals, Plane, Samples
+from pixelcodec.models.wavefront import (
+    EVERY,
+    SAMPLES,
+    IntegerWavefront,
+    Rounding,
+    Wavefront,
+    WavefrontConfig,
+    as_channels,
+    trunk_shapes,
+)
 
 ARCHITECTURE = "wavefront-gray-1"
-SAMPLES = "samples"
-
-Samples = npt.NDArray[Any]
-"""uint8, of 16 bits uint16."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """Hyperparameters.
+class Config(WavefrontConfig):
+    """Hyperparameters, those of all wavefront networks and one more.
 
     Attributes:
-        width: channels of the stream.
-        hidden: channels inside a block.
-        blocks: count of residual blocks.
-        head: hidden units of the head.
-        components: logistics in the mixture, 1 to 7.
         bit_depth: of samples, 8 or 16.
-
-    Raises:
-        ModelError: a value is out of its range: a layer has at most 1024 inputs, and the mass of
-            a mixture of more than 7 components could pass what coding is exact for.
     """
+
+    allowed: ClassVar = {
+        **WavefrontConfig.allowed,
+        "head": range(1, 1025 - FEATURES),
+        "bit_depth": (8, 16),
+    }
 
     width: int = 32
     hidden: int = 32
@@ -77,37 +65,16 @@ class Config:
     components: int = 5
     bit_depth: int = 16
 
-    def __post_init__(self) -> None:
-        """Refuse what cannot be exact."""
-        ranges = {
-            "width": range(1, 205),
-            "hidden": range(1, 1025),
-            "blocks": range(127),
-            "head": range(1, 1025 - FEATURES),
-            "components": range(1, 8),
-            "bit_depth": (8, 16),
-        }
-        for name, allowed in ranges.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value in allowed):
-                raise ModelError(f"a network of {name} {value!r}; it must be in {allowed}")
 
-
-class WavefrontGray(QuantisationAware):
+class WavefrontGray(Wavefront):
     """The float network."""
 
     def __init__(self, config: Config) -> None:
         """Make a network with random weights."""
-        super().__init__()
+        super().__init__(FEATURES, config)
         self.config = config
-        width, hidden, count = config.width, config.hidden, 3 * config.components
-        self.input = pointwise(FEATURES, width)
-        self.spatial = nn.ModuleList(
-            MaskedConv2d(width, hidden, mask_b(3)) for _ in range(config.blocks)
-        )
-        self.mix = nn.ModuleList(pointwise(hidden, width, gain=0.5) for _ in range(config.blocks))
-        self.head = pointwise(width + FEATURES, config.head)
-        self.parameters_of = pointwise(config.head + FEATURES, count, gain=0.2)
+        self.head = pointwise(config.width + FEATURES, config.head)
+        self.parameters_of = pointwise(config.head + FEATURES, 3 * config.components, gain=0.2)
         with torch.no_grad():  # symmetric components would learn alike
             bias = self.parameters_of.bias.view(3, -1)
             bias[1] = torch.linspace(-0.5, 0.5, config.components)
@@ -132,8 +99,8 @@ class WavefrontGray(QuantisationAware):
         companding, inverse_unit = self._tables
         seen = gray_context.context_of_images(samples.numpy(), companding, inverse_unit, bit_depth)
         features = torch.from_numpy(seen.features).to(device).view(*samples.shape[:3], FEATURES)
-        real = features.to(torch.bfloat16).mul_(2.0**-ACTIVATION_BITS).permute(0, 3, 1, 2)
-        parameters = self.heads(real, relu(self.trunk(real), self.input.quantised))
+        real = as_channels(features)
+        parameters = self.heads(real, self.trunk(real))
         centre, unit = (
             torch.from_numpy(found).to(device).view(samples.shape[:3])
             for found in (seen.centre, seen.unit)
@@ -142,68 +109,41 @@ class WavefrontGray(QuantisationAware):
         bits = scaled_mixture.bits_of_samples(parameters, values, centre, unit, bit_depth)
         return bits[..., None]
 
-    def trunk(self, features: Tensor) -> Tensor:
-        """[n, FEATURES, h, w] -> stream, [n, width, h, w]."""
-        stream: Tensor = self.input(features)
-        for spatial, mix in self._blocks():
-            inside = spatial(relu(stream, self.input.quantised))
-            stream = stream + mix(relu(inside, self.input.quantised))
-        return stream
-
     def heads(self, features: Tensor, activations: Tensor) -> Tensor:
-        """Features and ReLU of the stream, [n, ..., h, w], to float32 [n, h, w, parameters]."""
-        units = relu(self.head(torch.cat([activations, features], 1)), self.input.quantised)
+        """Features and activations, [n, ..., h, w], to float32 [n, h, w, parameters]."""
+        units = self.relu(self.head(torch.cat([activations, features], 1)))
         parameters: Tensor = self.parameters_of(torch.cat([units, features], 1))
         return parameters.permute(0, 2, 3, 1).float()
 
-    def _blocks(self) -> Iterator[tuple[MaskedConv2d, MaskedConv2d]]:
-        for spatial, mix in zip(self.spatial, self.mix, strict=True):
-            yield cast(MaskedConv2d, spatial), cast(MaskedConv2d, mix)
+    def integer_layers(self) -> Iterator[tuple[str, MaskedConv2d, Rounding, slice]]:  # noqa: D102
+        yield from super().integer_layers()
+        yield "head", self.head, Rounding(ACTIVATION_BITS), EVERY
+        bits, offset = scaled_mixture.fixed_point(self.config.components)
+        yield "parameters", self.parameters_of, Rounding(bits, offset=offset), EVERY
 
     def integer_network(self) -> IntegerNetwork:
         """Round to the network that codes."""
-        half_activation = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)  # so that >> rounds
-        layers = {"input": integer_layer(self.input, STREAM_BITS, offset=half_activation)}
-        for i, (spatial, mix) in enumerate(self._blocks()):
-            layers[f"spatial.{i}"] = integer_layer(spatial, ACTIVATION_BITS)
-            layers[f"mix.{i}"] = integer_layer(mix, STREAM_BITS)
-        layers["head"] = integer_layer(self.head, ACTIVATION_BITS)
-        bits, offset = scaled_mixture.fixed_point(self.config.components)
-        layers["parameters"] = integer_layer(self.parameters_of, bits, offset=offset)
         tables = {**gray_context.integer_tables(), **scaled_mixture.integer_tables()}
-        return IntegerNetwork(ARCHITECTURE, asdict(self.config), layers, tables)
+        return IntegerNetwork(ARCHITECTURE, asdict(self.config), self.rounded(), tables)
 
 
-class IntegerWavefrontGray:
+class IntegerWavefrontGray(IntegerWavefront):
     """The program that codes: :class:`WavefrontGray` in integers, on any set of pixels."""
 
-    slope = 2
-    sequential = False
-    coarser: Coarser | None = None
     channels = (1,)
-    tile = 0
 
     def __init__(self, network: IntegerNetwork, arithmetic: Arithmetic) -> None:
         """Make ``network`` ready to run by ``arithmetic``."""
         config = check(network)
-        layers = {name: arithmetic.linear(layer) for name, layer in network.layers.items()}
+        outside = gray_context.outside(config.bit_depth)
+        samples = Plane(1, torch.int32, outside, RUNS, on_host=True)
+        super().__init__(network, config, arithmetic, samples)
         self.bit_depth = config.bit_depth
-        self._device, self._relu = arithmetic.device, arithmetic.relu
-        self._input, self._head = layers["input"], layers["head"]
-        self._parameters = layers["parameters"]
-        self._blocks = [
-            (f"spatial.{i}", layers[f"spatial.{i}"], layers[f"mix.{i}"])
-            for i in range(config.blocks)
-        ]
+        self._head, self._parameters = self._layers["head"], self._layers["parameters"]
         self._tables = [network.tables[name].numpy() for name in ("companding", "inverse_unit")]
         self.mixture = scaled_mixture.ScaledMixtureHead(
             network.tables, config.components, config.bit_depth
         )
-        outside = gray_context.outside(config.bit_depth)
-        samples = Plane(1, torch.int32, outside, RUNS, on_host=True)
-        taps = ((1, -1, 1), (0, -1, 0))
-        blocks = {name: Plane(config.width, torch.int8, 0, taps) for name, _, _ in self._blocks}
-        self.planes = {SAMPLES: samples, **blocks}
 
     def look(self, canvas: Canvas) -> Conditionals:
         """Run all that does not depend on the pixels' own samples."""
@@ -219,21 +159,6 @@ class IntegerWavefrontGray:
         storage, block = canvas.on_host(SAMPLES)
         companding, inverse_unit = self._tables
         return gray_context.gray_context(storage, block, companding, inverse_unit, self.bit_depth)
-
-    def activations(self, features: Tensor, canvas: Canvas) -> Tensor:
-        """The trunk: int8 [pixels, FEATURES] -> [pixels, width]."""
-        stream = self._input(features)
-        for plane, spatial, mix in self._blocks:
-            taps = canvas.neighbourhoods(plane, self._relu(stream, _STREAM_TO_ACTIVATION))
-            stream += mix(spatial.relu(taps))
-        return self._relu(stream, _STREAM_TO_ACTIVATION)
-
-    def remember(self, canvas: Canvas, samples: Samples) -> None:
-        """Keep ``samples`` [pixels, 1]."""
-        storage, block = canvas.on_host(SAMPLES)
-        rows = slice(block.row, block.row + block.rows)
-        columns = slice(block.column, block.column + block.span)
-        storage[:, rows, columns] = samples.reshape(len(storage), block.rows, block.span, 1)
 
 
 class GrayMixtures:
@@ -257,16 +182,14 @@ def check(network: IntegerNetwork) -> Config:
     Raises:
         ModelError: it is of another architecture, or a layer or table is missing or misshapen.
     """
-    if network.architecture != ARCHITECTURE:
-        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
-    try:
-        config = Config(**network.config)
-    except TypeError as error:
-        raise ModelError(f"parameters {sorted(network.config)} need a newer pixelcodec") from error
-    network.check_like(WavefrontGray(config).integer_network())
+    config = config_of(network, ARCHITECTURE, Config)
+    shapes = {
+        **trunk_shapes(FEATURES, config),
+        "head": (config.width + FEATURES, config.head),
+        "parameters": (config.head + FEATURES, 3 * config.components),
+    }
+    tables = {"companding", "inverse_unit", "sigmoid", "inverse_scale", "exp", "unit"}
+    check_integers(network, shapes, tables)
     gray_context.check_tables(network.tables["companding"], network.tables["inverse_unit"])
     scaled_mixture.check_tables(network.tables)
     return config
-
-
-_STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -306,3 +307,17 @@ def test_tables_of_another_kind_are_refused(name: str) -> None:
         tables = {**made.tables, name: table}
         with pytest.raises(ModelError, match=name):
             Engine(IntegerNetwork(made.architecture, made.config, made.layers, tables), "int64")
+
+
+@pytest.mark.parametrize(
+    ("changes", "about"),
+    [
+        ({"depth": 1}, r"^parameters \['depth'\] need a newer pixelcodec"),
+        ({"bit_depth": 12}, r"^a network of bit_depth 12; it must be in \(8, 16\)"),
+        ({"blocks": 126, "hidden": 1024}, "^the layers of a network are not those"),
+    ],
+)
+def test_a_configuration_of_another_network_is_refused(changes: dict[str, int], about: str) -> None:
+    made = network(16)
+    with pytest.raises(ModelError, match=about):
+        Engine(replace(made, config={**made.config, **changes}), "int64")

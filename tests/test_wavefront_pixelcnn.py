@@ -205,8 +205,7 @@ def test_all_features_matter_to_all_heads() -> None:
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(1, context.FEATURES, 5, 5, generator=generator).requires_grad_()
     companded = torch.zeros(1, SEEN, 5, 5)
-    stream = relu(network.trunk(features), False)
-    parameters = network.heads(torch.cat([stream, companded], 1))
+    parameters = network.heads(torch.cat([network.trunk(features), companded], 1))
     for channel in range(3):
         gradient = torch.autograd.grad(
             parameters[..., channel, :].square().sum(), features, retain_graph=True
@@ -438,3 +437,17 @@ def test_a_network_without_a_table_or_with_a_short_one_is_refused(table: str) ->
     for tables in (without, {**network.tables, table: network.tables[table][:-1]}):
         with pytest.raises(ModelError, match="table"):
             Engine(replace(network, tables=tables), "int64")
+
+
+@pytest.mark.parametrize(
+    ("changes", "about"),
+    [
+        ({"depth": 1}, r"^parameters \['depth'\] need a newer pixelcodec"),
+        ({"hidden": 0}, r"^a network of hidden 0; it must be in 1\.\.1024"),
+        ({"blocks": 126, "hidden": 1024}, "^the layers of a network are not those"),
+    ],
+)
+def test_a_configuration_of_another_network_is_refused(changes: dict[str, int], about: str) -> None:
+    network = float_network().integer_network()
+    with pytest.raises(ModelError, match=about):
+        Engine(replace(network, config={**network.config, **changes}), "int64")

@@ -1,0 +1,48 @@
+"""Refuse networks that are not what their hyperparameters call for."""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from pixelcodec.errors import ModelError
+from pixelcodec.models.network import IntegerNetwork
+
+Config = TypeVar("Config")
+
+
+def config_of(network: IntegerNetwork, architecture: str, make: Callable[..., Config]) -> Config:
+    """Hyperparameters of ``network``, as ``make`` takes them.
+
+    Raises:
+        ModelError: it is of another architecture, or a parameter is not known or out of range.
+    """
+    if network.architecture != architecture:
+        raise ModelError(f"architecture {network.architecture!r} needs a newer pixelcodec")
+    unknown = network.config.keys() - inspect.signature(make).parameters.keys()
+    if unknown:
+        raise ModelError(f"parameters {sorted(unknown)} need a newer pixelcodec")
+    return make(**network.config)
+
+
+def check_integers(
+    network: IntegerNetwork, shapes: Mapping[str, tuple[int, int]], tables: Collection[str]
+) -> None:
+    """Refuse a network that has other integers than it needs.
+
+    Args:
+        network: is checked.
+        shapes: inputs and outputs of each layer.
+        tables: names of all.
+
+    Raises:
+        ModelError: a layer or table is missing or unknown, or a layer misshapen.
+    """
+    found = {name: tuple(layer.weight.shape) for name, layer in network.layers.items()}
+    if found != shapes:
+        raise ModelError(f"the layers of a network are not those of its configuration: {found}")
+    for name, layer in network.layers.items():
+        outputs = layer.weight.shape[1:]
+        if layer.bias.shape != outputs or layer.shift.shape != outputs:
+            raise ModelError(f"layer {name} has other counts of weights, biases and shifts")
+    if set(network.tables) != set(tables):
+        raise ModelError(f"a network with the tables {sorted(network.tables)}; needs {tables}")
