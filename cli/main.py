@@ -40,19 +40,24 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
-    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
-        """Read the command line; end on Ctrl-C as :meth:`invoke` does."""
-        try:
-            return super().make_context(*arguments, **settings)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED)
-
     def invoke(self, ctx: click.Context) -> None:
-        """Run the command; end quietly, with the shell's own status, on Ctrl-C."""
+        """Run the command; end quietly on Ctrl-C."""
         try:
             super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(INTERRUPTED)
+
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        """Run the command line; end with the shell's own status on Ctrl-C, whenever it comes."""
+        settings["standalone_mode"] = False  # where click would take Ctrl-C for a failure
+        try:
+            status = super().main(*arguments, **settings)
+        except click.ClickException as error:
+            error.show()
+            status = error.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            status = INTERRUPTED
+        sys.exit(status)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

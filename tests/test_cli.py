@@ -20,12 +20,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
 
 import pixelcodec
+import pixelcodec.api  # with all that it imports, before a stand-in takes the place of any
 import pixelcodec.models
 from commands import assert_fails_in_one_line, names, read, run, save
 from pixelcodec.cli import compare as compare_module
@@ -402,6 +404,18 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     assert_fails_in_one_line(run("encode", photo, "-f", "-o", "old.pxc"), photo)
     assert names(folder) == {"photo.png", "old.pxc"}
     assert Path("old.pxc").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("method", ["make_context", "invoke", "exit"])
+def test_ctrl_c_exits_130_whenever_it_comes(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the command line is read, and while all is put away."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    owner = click.Context if method == "exit" else click.Group
+    monkeypatch.setattr(owner, method, interrupted)
+    assert run("info", "--help").exit_code == 130
 
 
 def test_ctrl_c_leaves_nothing_and_exits_130(photo: Path, folder: Path, api: FakeApi) -> None:
