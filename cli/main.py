@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = INTERRUPTED
-        sys.exit(status)
+        sys.exit(status or 0)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
