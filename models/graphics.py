@@ -127,14 +127,9 @@ class IntegerGraphics:
         self._exp = network.tables["choice_exp"].numpy()
         self._mixture = MixtureHead(network.tables, config.components)
         self._memory, self.palette = Memory(), Palette()
-        self._choice = LearningPair(
-            layers["choice"], layers["logit"], host, np.arange(FEATURES), FEATURES
-        )
+        self._choice = LearningPair(layers["choice"], layers["logit"], host)
         self._heads = [
-            LearningPair(
-                *(layers[f"head.{c}"], layers[f"parameters.{c}"], host),
-                *(np.arange(CONTEXT_FEATURES + c), CONTEXT_FEATURES + c),
-            )
+            LearningPair(layers[f"head.{c}"], layers[f"parameters.{c}"], host)
             for c in range(CHANNELS)
         ]
         self.planes = {PIXELS: Plane(CHANNELS + 1, torch.int16, OUTSIDE, RUNS, on_host=True)}

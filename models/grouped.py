@@ -15,15 +15,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d
+from pixelcodec.models.layers import MaskedConv2d
 from pixelcodec.models.network import IntegerLayer
 from pixelcodec.models.program import Arithmetic, Linear
 from pixelcodec.models.quantise import integer_layer
-
-HALF_ACTIVATION = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)
-"""Added to a stream, in its last bits, so that shifting it down to an activation rounds."""
-
-STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS
 
 
 def group_slices(features: int, groups: int) -> list[slice]:

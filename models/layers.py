@@ -18,6 +18,11 @@ ACTIVATION_LIMIT = 127 / 2**ACTIVATION_BITS
 STREAM_BITS = 8
 """Fractional bits of the residual stream and of the parameters of the heads."""
 
+HALF_ACTIVATION = 2.0 ** (STREAM_BITS - ACTIVATION_BITS - 1)
+"""Added to a stream, in its last bits, so that shifting it down to an activation rounds."""
+
+STREAM_TO_ACTIVATION = STREAM_BITS - ACTIVATION_BITS
+
 WEIGHT_LIMIT = 127
 _MAX_EXPONENT = 20
 _BIAS_BITS = 22

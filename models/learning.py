@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pixelcodec.compiled import compiled
-from pixelcodec.models.grouped import STREAM_TO_ACTIVATION
+from pixelcodec.models.layers import STREAM_TO_ACTIVATION
 from pixelcodec.models.mixture_gradient import MOST, limited
 from pixelcodec.models.network import IntegerLayer
 from pixelcodec.models.program import Arithmetic

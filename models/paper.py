@@ -30,15 +30,20 @@ from torch import Tensor, nn
 from pixelcodec.errors import ModelError
 from pixelcodec.models import softmax
 from pixelcodec.models.grouped import (
-    HALF_ACTIVATION,
-    STREAM_TO_ACTIVATION,
     GroupedConv2d,
     Seen,
     causal_runs,
     make_ready,
     pointwise,
 )
-from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, QuantisationAware, relu
+from pixelcodec.models.layers import (
+    ACTIVATION_BITS,
+    HALF_ACTIVATION,
+    STREAM_BITS,
+    STREAM_TO_ACTIVATION,
+    QuantisationAware,
+    relu,
+)
 from pixelcodec.models.network import IntegerLayer, IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Coarser, Linear, Plane, Samples
 

@@ -25,10 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models.grouped import HALF_ACTIVATION, STREAM_TO_ACTIVATION
 from pixelcodec.models.layers import (
     ACTIVATION_BITS,
+    HALF_ACTIVATION,
     STREAM_BITS,
+    STREAM_TO_ACTIVATION,
     MaskedConv2d,
     QuantisationAware,
     mask_b,
