@@ -157,6 +157,7 @@ class IntegerGraphics:
         self.palette.take_in(colours)
         if self._rate:
             self._learn(samples, targets)
+        del self._in_hand  # refers to this program, which could not be freed at once
 
     def _learn(self, samples: Samples, targets: Integers) -> None:
         self._pixels += self._in_hand.learn(samples, targets)

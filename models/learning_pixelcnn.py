@@ -67,6 +67,7 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
         """Keep ``samples``, and learn from them."""
         super().remember(canvas, samples)
         self._in_hand.learn(samples)
+        del self._in_hand  # refers to this program, which could not be freed at once
         self._updates.count(len(samples))
 
 

@@ -1,5 +1,6 @@
 """What a program calls: images in, bytes out, and back."""
 
+import gc
 import io
 import os
 import resource
@@ -752,3 +753,28 @@ def test_readable_is_all_that_a_stream_must_be(model: str, data: bytes) -> None:
 def test_strips_that_tiles_do_not_fit_are_refused() -> None:
     with pytest.raises(ModelError, match=r"strips of 10 rows .*; give a multiple of 4"):
         pixelcodec.encode(scene(12, 12, 3), model="photo-s", strip_rows=10, tile=4)
+
+
+# Memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("effort", [STATIC, DEFAULT_EFFORT])
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [("photo-s", RGB), ("graphics", RGB), ("graphics", GRAY), ("science-8", GRAY)],
+    ids=["photo", "graphics", "gray graphics", "science"],
+)
+def test_memory_is_free_at_once(name: str, image: Samples, effort: int) -> None:
+    """Nothing refers to itself in a circle, which would keep it until there is a lot of it."""
+
+    def both_ways() -> None:
+        pixelcodec.decode(pixelcodec.encode(image, model=name, effort=effort))
+
+    both_ways()  # what stays for the next image is there now
+    gc.collect()
+    gc.disable()
+    try:
+        both_ways()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

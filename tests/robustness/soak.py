@@ -2,12 +2,11 @@
 
 In ``tests/``: ``python -m robustness.soak --minutes 10``. Each round takes images of any kind and
 size through this thread, threads side by side, and a worker process, and compares every sample and
-all metadata. Memory and open files are measured after each round; once the first third is over,
-neither may grow. The same seed makes the same images.
+all metadata. Memory, the worker's too, and open files are measured after each round; once the first
+third is over, neither may grow. The same seed makes the same images.
 """
 
 import argparse
-import gc
 import math
 import os
 import resource
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -33,7 +33,7 @@ from pixelcodec.workers import Tell, Workers
 
 THREADS = 3
 GROWTH_MOST = 32 * 2**20
-"""Bytes by which a process may hold more after the last round than after the first third."""
+"""Bytes by which more may be held in the last third of the rounds than in the second."""
 
 _PAGE = resource.getpagesize()
 
@@ -52,7 +52,7 @@ class Measured:
 
     Attributes:
         images: that came back, in all.
-        memory: bytes that this process holds.
+        memory: bytes that this process and its workers hold.
         files: that it has open.
     """
 
@@ -96,7 +96,7 @@ def check(job: Job, tell: Tell | None = None) -> None:
 
 
 def rounds(random: Random, size: int) -> Iterator[tuple[int, int]]:
-    """Run round after round of ``size`` images; give what this process then holds and has open."""
+    """Run round after round of ``size`` images; give what is then held, and open here."""
     with ThreadPoolExecutor(THREADS) as threads, Workers() as workers:
         while True:
             jobs = [job(random) for _ in range(size)]
@@ -106,7 +106,6 @@ def rounds(random: Random, size: int) -> Iterator[tuple[int, int]]:
             list(threads.map(check, jobs[third : 2 * third]))
             for each in jobs[2 * third :]:
                 workers.run(partial(check, each), _ignore)
-            gc.collect()
             yield _memory(), len(os.listdir("/proc/self/fd"))
 
 
@@ -142,7 +141,10 @@ def one_thread() -> Iterator[None]:
 
 
 def _memory() -> int:
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * _PAGE
+    """Of this process and those that it started."""
+    processes = ["self", *(str(child.pid) for child in active_children())]
+    held = (Path("/proc", each, "statm").read_text(encoding="ascii") for each in processes)
+    return sum(int(each.split()[1]) for each in held) * _PAGE
 
 
 def _ignore(message: object) -> None:
