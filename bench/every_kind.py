@@ -2,9 +2,11 @@
 
     python bench/every_kind.py ~/images/pngsuite ~/images/icons -e 1 -j 2
 
-Each image is encoded, with no model asked for but by -m, decoded, and written as PNG again. It has come back
-if samples, bit depth and all chunks are equal and, where it was a PNG, Pillow sees the same in both
-files: mode, pixels, palette and info (but for the interlacing, which is a way to store pixels).
+Each image is encoded, with no model asked for but by -m, decoded, and written as PNG again. It has
+come back if samples, bit depth and all chunks are equal and, where it was a PNG, Pillow sees the
+same in both files: mode, pixels, palette and info (but for the interlacing, which is a way to store
+pixels).
+
 Printed is a table by kind: bytes of the files as they were given, of PNG as Pillow optimises it
 with the same metadata, and of the .pxc files. Then what was refused, what did not come back, and
 what is larger than promised beside PNG and lossless WebP: that of the colours alone, at its slowest
@@ -154,7 +156,7 @@ def _row(name: str, found: Sequence[Found]) -> list[str]:
 
 
 def faults(every: Sequence[Found], larger: Sequence[Found]) -> Iterator[str]:
-    """Lines about what was refused, what did not come back, and what is ``larger`` than promised."""
+    """Lines about what was refused, what did not come back, what is ``larger`` than promised."""
     refused = [each for each in every if each.refused]
     yield f"{len(refused)} refused"
     for each in refused:
