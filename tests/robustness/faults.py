@@ -78,11 +78,15 @@ class Workshop:
         prepare: Callable[[], None] | None = None,
     ) -> int:
         """Run the command ``name`` in a process of its own, and return its id."""
+        held = {signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)  # until the new process is ready for it
         pid = os.fork()
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             return pid
         code = 1
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
             silent = os.open(os.devnull, os.O_RDWR)
             os.dup2(silent, 2)
             if prepare is not None:
