@@ -9,8 +9,9 @@ pixels).
 
 Printed is a table by kind: bytes of the files as they were given, of PNG as Pillow optimises it
 with the same metadata, and of the .pxc files. Then what was refused, what did not come back, and
-what is larger than promised beside PNG and lossless WebP: that of the colours alone, at its slowest
-setting, and of the palette, which WebP lacks. With -m no sizes are promised, and there is no WebP.
+what is larger than promised beside PNG and lossless WebP: that of the colours, at its slowest
+setting, and palette and metadata, as many bytes as in PNG. With -m no sizes are promised, and no
+WebP is made.
 """
 
 import math
@@ -41,7 +42,6 @@ PROMISED = 64
 """Bytes at most that a file may be larger than the smaller of PNG and WebP."""
 
 _PNG = b"\x89PNG"
-_PALETTE = (b"PLTE", b"tRNS")
 _CHUNK_BYTES = 12
 """Of a PNG chunk besides its data."""
 
@@ -91,15 +91,14 @@ def look_into(file: Path, effort: int | None, model: str | None) -> Found:
 
 
 def webp_bytes(picture: Picture) -> int | None:
-    """Bytes of the lossless WebP that Pillow makes of the colours, and of the palette."""
+    """Bytes of the lossless WebP that Pillow makes of the colours, and of all chunks of the PNG."""
     if picture.bit_depth == 16 or max(picture.width, picture.height) > 16383:
         return None
-    chunks = picture.chunks if picture.is_palette else ()
-    palette = sum(len(chunk.data) + _CHUNK_BYTES for chunk in chunks if chunk.type in _PALETTE)
+    chunks = sum(len(chunk.data) + _CHUNK_BYTES for chunk in picture.chunks)
     colours = to_pillow(replace(picture.in_colour(), chunks=()))
     buffer = BytesIO()
     colours.save(buffer, "WEBP", lossless=True, quality=100, method=6, exact=True)
-    return palette + len(buffer.getvalue())
+    return chunks + len(buffer.getvalue())
 
 
 def lost(source: bytes, picture: Picture, decoded: Picture) -> str:

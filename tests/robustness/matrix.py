@@ -17,8 +17,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-TORCH = ("2.13.0", "2.15.0", "2.9.1", "2.4.1")
-NUMPY = ("2.4.6", "2.2.6", "1.26.4")
+TORCH = ("2.13.0", "2.15.0", "2.4.1")
+NUMPY = ("2.4.6", "2.2.6", "2.0.2")
 
 ROOT = Path(__file__).parents[2]
 CUDA = ("nvidia-", "cuda-", "triton")
