@@ -70,8 +70,8 @@ def _pip(python: Path, command: str, *arguments: str) -> str:
     return done.stdout
 
 
-def check(python: Path) -> tuple[bool, str]:
-    """Run ``robustness.everywhere``: whether all was well, and what it printed last."""
+def check(python: Path) -> tuple[bool, list[str]]:
+    """Run ``robustness.everywhere``: whether all was well, and the last lines that it printed."""
     done = subprocess.run(
         [str(python), "-m", "robustness.everywhere"],
         cwd=ROOT / "tests",
@@ -79,8 +79,8 @@ def check(python: Path) -> tuple[bool, str]:
         text=True,
         check=False,
     )
-    *_, last = (done.stdout or done.stderr).strip().splitlines() or ["nothing was printed"]
-    return done.returncode == 0, last
+    lines = (done.stdout or done.stderr).strip().splitlines() or ["nothing was printed"]
+    return done.returncode == 0, lines[-2:]
 
 
 def main() -> None:
@@ -103,13 +103,13 @@ def main() -> None:
         pair = f"torch {torch}, numpy {numpy}"
         with tempfile.TemporaryDirectory() as folder:
             try:
-                well, said = check(environment(Path(folder) / "venv", torch, numpy, asked.cuda))
+                well, lines = check(environment(Path(folder) / "venv", torch, numpy, asked.cuda))
             except UnavailableError as error:
                 print(f"{pair}: skipped: {error}", flush=True)
                 continue
-        print(f"{pair}: {said if well else f'FAILED: {said}'}", flush=True)
+        print(f"{pair}: {'' if well else 'FAILED: '}{'; '.join(lines)}", flush=True)
         failed |= not well
-        digests |= {said} if well else set()
+        digests |= {lines[-1]} if well else set()
     sys.exit(failed or len(digests) != 1)
 
 
