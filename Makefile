@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix broken clean
+.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix broken audit clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -78,6 +78,11 @@ matrix: $(READY)
 # The program with mistakes, in a copy: tests must notice each. Minutes.
 broken: $(READY)
 	cd tests && ../$(BIN)/python -m robustness.broken $(BROKEN)
+
+# Known vulnerabilities of the versions pinned. It asks PyPI.
+audit: $(READY)
+	$(BIN)/python -m pip install pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # torch comes first and alone, at the version pinned: nothing else then has a say in which build.
 $(READY): pyproject.toml constraints.txt
