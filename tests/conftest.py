@@ -1,5 +1,6 @@
 """What tests share by name. All run on one thread: the pieces of work are too small for more."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from commands import TINY_MODEL
 from pixelcodec.models import zoo
 
 torch.set_num_threads(1)
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which what tests start inherits
 
 
 @pytest.fixture
