@@ -3,7 +3,8 @@
     python bench/streaming.py photo.png -o docs/streaming
 
 Rows of the photograph, again and again, go through ``pixelcodec.Encoder`` some at a time, and the
-bytes through ``pixelcodec.Decoder``; nothing else is held. Each pass is a process of its own, whose
+bytes through ``pixelcodec.Decoder``; nothing else is held. The model is named, as one for graphics
+would be chosen for what repeats so. Each pass is a process of its own, whose
 memory is looked at after every block; all rows that come out are compared.
 """
 
@@ -64,10 +65,10 @@ class Watch:
         self.seen.append((round(time.perf_counter() - self._start, 2), memory_mb("VmRSS")))
 
 
-def encode(photograph: npt.NDArray[np.uint8], height: int, effort: int, path: Path) -> Any:
+def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Path) -> Any:
     watch, crc = Watch(), 0
     with path.open("wb") as file:
-        encoder = pixelcodec.Encoder(WIDTH, height, effort=effort)
+        encoder = pixelcodec.Encoder(WIDTH, height, model=model, effort=1)
         for rows in blocks(photograph, height):
             file.write(encoder.write(rows))
             crc = zlib.crc32(rows.data, crc)
@@ -112,15 +113,15 @@ def plot(passes: dict[str, Any], path: Path) -> None:
 
 @click.command()
 @click.argument("photograph", type=click.Path(path_type=Path, exists=True))
-@click.option("-e", "--effort", default=1, show_default=True)
+@click.option("-m", "--model", default="photo-s", show_default=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="STEM")
 @click.option("--megapixels", multiple=True, type=int, default=(1, 10, 100), show_default=True)
-def main(photograph: Path, effort: int, output: Path, megapixels: tuple[int, ...]) -> None:
+def main(photograph: Path, model: str, output: Path, megapixels: tuple[int, ...]) -> None:
     """Stream PHOTOGRAPH over and over; write STEM.json and STEM.png."""
     passes = {}
     for count in (0, *megapixels):  # at first a small one: loops are compiled in it
         height, path = max(ROWS, count * 10**6 // WIDTH), output.with_suffix(".pxc")
-        encoded = elsewhere("encode", str(photograph), str(height), str(effort), str(path))
+        encoded = elsewhere("encode", str(photograph), str(height), model, str(path))
         decoded = elsewhere("decode", str(path))
         path.unlink()
         assert encoded["crc"] == decoded["crc"], "other rows came out"
@@ -142,8 +143,8 @@ def one_pass(direction: str, *arguments: str) -> Any:
     """The pass that the arguments of :func:`elsewhere` say."""
     if direction == "decode":
         return decode(Path(arguments[0]))
-    photograph, height, effort, path = arguments
-    return encode(read_picture(photograph).samples, int(height), int(effort), Path(path))
+    photograph, height, model, path = arguments
+    return encode(read_picture(photograph).samples, int(height), model, Path(path))
 
 
 if __name__ == "__main__":
