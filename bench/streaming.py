@@ -4,8 +4,8 @@
 
 Rows of the photograph, again and again, go through ``pixelcodec.Encoder`` some at a time, and the
 bytes through ``pixelcodec.Decoder``; nothing else is held. The model is named, as one for graphics
-would be chosen for what repeats so. Each pass is a process of its own, whose
-memory is looked at after every block; all rows that come out are compared.
+would be chosen for what repeats so. Each pass is a process of its own, whose memory is looked at
+after every block; all rows that come out are compared.
 """
 
 import json
