@@ -62,7 +62,9 @@ def test_the_same_seed_makes_the_same_files(corpus: list[Seed]) -> None:
     assert first == again != other
 
 
-@pytest.mark.parametrize("mutation", {*ACCIDENTS, *LIES}, ids=lambda mutation: mutation.__name__)
+@pytest.mark.parametrize(
+    "mutation", dict.fromkeys((*ACCIDENTS, *LIES)), ids=lambda mutation: mutation.__name__
+)
 def test_each_mutation_changes_files(mutation: Mutation, corpus: list[Seed]) -> None:
     changed = {mutation(Random(n), corpus[n].data, corpus[-n].data) for n in range(20)}
     assert len(changed - {seed.data for seed in corpus}) > 5
