@@ -1,8 +1,9 @@
 """Batches to train on: random patches of photographs, or small images whole."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,11 @@ SUFFIXES = {".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm"}
 """Kinds of file that training reads: those that are lossless."""
 
 HOLD_OUT = 20
-"""Every 20th photograph, in order of path, is held out for validation."""
+"""Every 20th photograph, in order of path, is held out for validation, the first to begin with."""
 
 Samples = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Array = TypeVar("Array", bound=npt.NDArray[Any])
 
 
 class Source(Protocol):
@@ -75,18 +77,34 @@ def load_image(file: Path) -> Samples:
     Raises:
         OSError: it cannot be read, or is damaged.
     """
+    with opened(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
+    """``file`` by Pillow, while a ``with`` block reads what it needs of it.
+
+    Raises:
+        OSError: it cannot be read, or is damaged.
+    """
     try:
         with Image.open(file) as image:
-            return np.asarray(image.convert("RGB"))
+            yield image
     except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
         raise OSError(f"{file}: {error}") from error
 
 
-def split(images: Sequence[Samples]) -> tuple[list[Samples], list[Samples]]:
-    """Photographs to train on, and those held out."""
-    held_out = list(images[::HOLD_OUT]) if len(images) >= HOLD_OUT else list(images[:1])
-    training = [image for i, image in enumerate(images) if i % HOLD_OUT]
-    return training or list(images), held_out
+def split(
+    images: Sequence[Array], every: int = HOLD_OUT, first: int = 0
+) -> tuple[list[Array], list[Array]]:
+    """Images to train on, and those held out: ``every`` so many, from the ``first`` on.
+
+    Of fewer images the last is held out, and an only one is trained on, too.
+    """
+    held_out = range(min(first, len(images) - 1), len(images), every) if images else range(0)
+    training = [image for i, image in enumerate(images) if i not in held_out]
+    return training or list(images), [images[i] for i in held_out]
 
 
 class Patches:

@@ -164,8 +164,11 @@ class ReducedPhotographs:
         photographs = load_images(find_images([folder]))
         training, held_out = split(photographs)
         source = Patches(_reduced(training), self.side, batch, seed, upright=True)
+        tiles_held_out = self._tiles(held_out)[:HELD_OUT_MOST]
+        if not len(tiles_held_out):
+            raise ValueError("of the photographs that are held out none has 64 x 64 pixels")
         summary = f"{len(photographs):,} photographs, reduced 2 and 4 times; every 20th held out"
-        return Training(source, [self._tiles(held_out)[:HELD_OUT_MOST]], summary)
+        return Training(source, [tiles_held_out], summary)
 
     def test(self, folder: Path) -> Samples:
         """All tiles of all photographs in ``folder``."""
@@ -186,7 +189,7 @@ class GrayImages:
     def training(self, folder: Path, batch: int, seed: int) -> Training:
         """Batches of random parts, varied at random; every eighth image is held out, whole."""
         images = gray_patches.load_gray(find_images([folder]), self.bit_depth)
-        training, held_out = gray_patches.split(images)
+        training, held_out = split(images, gray_patches.HOLD_OUT, gray_patches.HOLD_OUT - 1)
         source = gray_patches.GrayPatches(training, self.side, batch, seed)
         summary = f"{len(images):,} gray images, every eighth held out"
         return Training(source, [image[None] for image in held_out], summary)
@@ -263,8 +266,9 @@ def tiles(image: Samples, side: int) -> Samples:
     """All whole tiles of ``image``, row by row: uint8 [n, side, side, c]."""
     rows, columns = (length // side for length in image.shape[:2])
     whole = image[: rows * side, : columns * side]
-    cut = whole.reshape(rows, side, columns, side, -1).swapaxes(1, 2)
-    return cut.reshape(-1, side, side, cut.shape[-1])
+    channels = image.shape[2]
+    cut = whole.reshape(rows, side, columns, side, channels).swapaxes(1, 2)
+    return cut.reshape(rows * columns, side, side, channels)
 
 
 # Files -------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from pixelcodec.models.data import HOLD_OUT, Mask, Samples
+from pixelcodec.models import data
+from pixelcodec.models.data import Mask, Samples, opened
 
 CHANNELS = 4
 SIDES = (32, 64, 128)
@@ -27,23 +27,18 @@ def load_graphics(files: Sequence[Path]) -> dict[str, list[Samples]]:
     """
     found: dict[str, list[Samples]] = {}
     for file in files:
-        try:
-            with Image.open(file) as image:
-                samples = np.asarray(image.convert("RGBA"))
-        except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            raise OSError(f"{file}: {error}") from error
+        with opened(file) as image:
+            samples = np.asarray(image.convert("RGBA"))
         found.setdefault(file.parent.name, []).append(_middle(samples, _MOST))
     return found
 
 
 def split(images: dict[str, list[Samples]]) -> tuple[dict[str, list[Samples]], list[Samples]]:
     """Images to train on, and the middle of those that are held out: every twentieth."""
-    training = {
-        folder: [image for i, image in enumerate(own) if i % HOLD_OUT] or own
-        for folder, own in images.items()
-    }
-    held_out = [image for own in images.values() for image in own[::HOLD_OUT]]
-    return training, [_middle(image, _HELD_OUT_SIDE) for image in held_out]
+    parts = {folder: data.split(own) for folder, own in images.items()}
+    training = {folder: part for folder, (part, _) in parts.items()}
+    held_out = [_middle(image, _HELD_OUT_SIDE) for _, part in parts.values() for image in part]
+    return training, held_out
 
 
 def _middle(image: Samples, most: int) -> Samples:

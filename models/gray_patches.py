@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pixelcodec.models.data import Mask
+from pixelcodec.models.data import Mask, opened
 
 HOLD_OUT = 8
-"""Every 8th image, in order of path, is held out for validation."""
+"""Every 8th image, in order of path, is held out for validation, the 8th to begin with."""
 
 DEEP_WEIGHT = 3.0
 """A pixel of more than 8 bits is drawn so many times as often as another."""
@@ -33,16 +33,15 @@ def load_gray(files: Sequence[Path], bit_depth: int) -> list[Samples]:
     as they have too many.
 
     Raises:
-        OSError: a file cannot be read, or is damaged.
+        OSError: a file cannot be read, or is damaged, or none is gray.
     """
     found = []
     for file in files:
-        try:
-            with Image.open(file) as image:
-                if image.mode in _GRAY_MODES:
-                    found.append(_shallow(np.asarray(image)[..., None], bit_depth))
-        except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-            raise OSError(f"{file}: {error}") from error
+        with opened(file) as image:
+            if image.mode in _GRAY_MODES:
+                found.append(_shallow(np.asarray(image)[..., None], bit_depth))
+    if not found:
+        raise OSError("none of the images is gray")
     return found
 
 
@@ -50,12 +49,6 @@ def _shallow(image: Samples, bit_depth: int) -> Samples:
     if bit_depth == 16:
         return image.astype(np.uint16)
     return (image >> max(0, int(image.max()).bit_length() - 8)).astype(np.uint8)
-
-
-def split(images: Sequence[Samples]) -> tuple[list[Samples], list[Samples]]:
-    """Images to train on, and those held out."""
-    training = [image for i, image in enumerate(images) if (i + 1) % HOLD_OUT]
-    return training, list(images[HOLD_OUT - 1 :: HOLD_OUT])
 
 
 class GrayPatches:

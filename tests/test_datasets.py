@@ -181,6 +181,13 @@ def test_photographs_are_reduced_and_every_twentieth_is_held_out(photos: Path) -
     assert training.summary.startswith("40 photographs")
 
 
+def test_photographs_that_are_too_small_to_be_held_out_are_refused(photos: Path) -> None:
+    for name in ("00", "20"):
+        Image.fromarray(np.zeros((63, 200, 3), np.uint8)).save(photos / f"{name}.png")
+    with pytest.raises(ValueError, match="held out none has 64 x 64"):
+        DATA_SETS["photos32"].training(photos, 50, 0)
+
+
 def test_a_folder_of_photographs_is_a_test_set(photos: Path) -> None:
     assert DATA_SETS["photos32"].test(photos).shape == (40 * 5, 32, 32, 3)
 

@@ -57,6 +57,19 @@ def test_a_data_set_of_gray_images(files: Path, kind: str, dtype: type[np.generi
     assert DATA_SETS[kind].test(files).shape == (8, 64, 64, 1)
 
 
+def test_of_a_few_images_one_is_held_out(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(SHALLOW + np.uint8(number)).save(tmp_path / f"{number}.png")
+    (held_out,) = DATA_SETS["gray8"].training(tmp_path, batch=1, seed=0).held_out
+    np.testing.assert_array_equal(held_out[0, ..., 0], SHALLOW + np.uint8(1))
+
+
+def test_a_folder_without_gray_images_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.stack([SHALLOW] * 3, 2)).save(tmp_path / "colour.png")
+    with pytest.raises(OSError, match="none of the images is gray"):
+        DATA_SETS["gray8"].training(tmp_path, batch=1, seed=0)
+
+
 def test_images_that_are_too_small_are_refused() -> None:
     with pytest.raises(ValueError, match="smaller than a patch of 64"):
         GrayPatches([DEEP[:50, :, None]], 64, 1, 0)

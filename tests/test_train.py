@@ -661,6 +661,15 @@ def test_every_twentieth_image_is_held_out(count: int) -> None:
         assert training == held_out  # better than nothing
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, [0]), (2, [1]), (7, [6]), (8, [7]), (9, [7]), (16, [7, 15])]
+)
+def test_the_last_image_is_held_out_where_there_are_fewer(count: int, expected: list[int]) -> None:
+    images: list[npt.NDArray[Any]] = [np.array([i]) for i in range(count)]
+    _, held_out = split(images, every=8, first=7)
+    assert [int(image[0]) for image in held_out] == expected
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of images, in folders."""
