@@ -173,11 +173,13 @@ class RowWriter:
             raise ValueError(f"all {self.header.height} rows are written, and more are given")
         begin = 0
         while begin < len(samples):
-            end = begin + self._missing()
-            self._held.append(samples[begin:end])
-            self._rows += len(samples[begin:end])
-            begin = end
-            if self._missing() == 0:
+            block = samples[begin : begin + self._missing()]
+            self._rows += len(block)
+            begin += len(block)
+            if self._missing():
+                self._held.append(block.copy())  # the caller may use its memory again
+            else:
+                self._held.append(block)
                 self._strip()
 
     def close(self) -> None:

@@ -76,6 +76,26 @@ class TestEncoder:
         found = b"".join([encoder.write(as_given(kind, samples[piece])) for piece in pieces])
         assert found + encoder.finish() == encoded(kind, samples, strip_rows=strip_rows)
 
+    @pytest.mark.parametrize("verify", [False, True])
+    @pytest.mark.parametrize("model", [MODEL, "standard"])
+    def test_callers_may_use_their_rows_again(self, model: str, verify: bool) -> None:
+        samples = np.random.default_rng(4).integers(0, 256, (11, 5, 3), np.uint8)
+        how: Any = {"model": model, "strip_rows": 3, "verify": verify}
+        encoder, sink = Encoder(5, 11, **how), io.BytesIO()
+        writer = pixelcodec.stream_writer(sink, 5, 11, **how)
+        buffer = np.empty((2, 5, 3), np.uint8)
+        data = b""
+        for top in range(0, 11, 2):
+            rows = buffer[: len(samples[top : top + 2])]
+            rows[:] = samples[top : top + 2]
+            data += encoder.write(rows)
+            writer.write(rows)
+            buffer[:] = 0
+        data += encoder.finish()
+        writer.close()
+        assert sink.getvalue() == data
+        np.testing.assert_array_equal(pixelcodec.decode(data), samples)
+
     def test_bytes_come_with_each_strip(self) -> None:
         encoder = Encoder(4, 6, model=MODEL, strip_rows=2)
         rows = np.zeros((1, 4, 3), np.uint8)
