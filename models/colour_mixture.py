@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pixelcodec.compiled import compiled
 from pixelcodec.models.candidates import EXTRA, MOST
-from pixelcodec.models.mixture import LEVELS, SUBLEVELS, Mixture
+from pixelcodec.models.mixture import LEVELS, Mixture
 from pixelcodec.models.palette import Palette, count_levels
 
 NEW, SEEN = MOST, MOST + 1
@@ -138,7 +138,7 @@ def _spread(
         for edge in range(LEVELS + 1):
             mass = np.int64(edge)
             for k in range(rows.shape[1]):
-                level = logistic[rows[n, k] + edge * SUBLEVELS]
+                level = logistic[rows[n, k] + edge]
                 mass += np.int64(mixture_weights[n, k]) * np.int64(level)
             new[n, edge] = mass
         start = new[n, 0]

@@ -49,7 +49,8 @@ SLOPE_SHIFT = 4
 LEVELS = 256
 _MEAN_MARGIN = 8 * SUBLEVELS  # means reach 8 levels outside the sample range
 REACH = LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
-ROW = 2 * REACH + 1
+_PHASE = 2 * REACH // SUBLEVELS + 1
+ROW = SUBLEVELS * _PHASE
 LOWEST_MEAN, HIGHEST_MEAN = -_MEAN_MARGIN, (LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
 FLOOR = 2.0**-20
 """About what the coder gives a level at least, for a weight of 1."""
@@ -159,7 +160,8 @@ class Mixture:
     """Integer mixtures of n samples, ready to be evaluated.
 
     Attributes:
-        rows: int32 [n, components], where in the flat logistic table the edge below level 0 lies.
+        rows: int32 [n, components], where in the flat logistic table the edge below level 0 lies,
+            see :func:`place`; those of the levels above follow.
         weights: int32 [n, components], 0..1024; the largest of each sample is 1024.
         logistic: uint16, the flat table.
     """
@@ -193,10 +195,9 @@ def _cumulative(
     # The casts keep numba from widening to 64 bits, and from checking for negative indices.
     for n in range(rows.shape[0]):
         for m in range(edges.shape[1]):
-            edge = np.int32(edges[n, m] * np.int32(SUBLEVELS))
             mass = np.int32(0)
             for k in range(rows.shape[1]):
-                level = np.int32(logistic[np.uint32(rows[n, k] + edge)])
+                level = np.int32(logistic[np.uint32(rows[n, k] + edges[n, m])])
                 mass = np.int32(mass + np.int32(weights[n, k] * level))
             masses[n, m] = mass
 
@@ -214,7 +215,9 @@ class MixtureHead:
         # |u| sixteenths over the scale, in 1/256: u/16 * inverse/2**16 * 256
         upper = sigmoid[np.minimum((distance * inverse) >> 12, len(sigmoid) - 1)]
         table = np.concatenate([65535 - upper[:, :0:-1], upper], 1)
-        self._logistic = table.astype(np.uint16).ravel()
+        table = np.pad(table, ((0, 0), (0, ROW - table.shape[1])))
+        by_phase = table.reshape(SCALES, _PHASE, SUBLEVELS).transpose(0, 2, 1)
+        self._logistic = np.ascontiguousarray(by_phase, np.uint16).ravel()
 
     def __call__(
         self, parameters: Integers, channel: int, centre: Integers, residuals: Integers
@@ -259,4 +262,23 @@ def _mixtures(
             weights[n, k] = exp[min(largest - logits[k], len(exp) - 1)]
             mean = min(max(means[k] + shift, LOWEST_MEAN), HIGHEST_MEAN)
             step = min(max(scales[k], 0), SCALES - 1)
-            rows[n, k] = step * ROW + REACH - SUBLEVELS // 2 - mean
+            rows[n, k] = place(step, -SUBLEVELS // 2 - mean)
+
+
+# Edges that are a level apart lie side by side, as all of a distribution are read one by one.
+@compiled
+def place(scale: Any, distance: Any) -> Any:
+    """Where the logistic table has the mass below ``distance`` (sixteenths of a level) of a mean.
+
+    ``scale``: 0..79.
+    """
+    at = distance + REACH
+    return scale * ROW + at % SUBLEVELS * _PHASE + at // SUBLEVELS
+
+
+@compiled
+def scale_and_distance(place: Any) -> Any:
+    """What :func:`place` was given."""
+    scale = place // ROW
+    at = place - scale * ROW
+    return scale, at % _PHASE * SUBLEVELS + at // _PHASE - REACH

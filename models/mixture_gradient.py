@@ -17,11 +17,10 @@ from pixelcodec.models.mixture import (
     HIGHEST_MEAN,
     LEVELS,
     LOWEST_MEAN,
-    REACH,
-    ROW,
     SCALES,
     SUBLEVELS,
     Mixture,
+    scale_and_distance,
 )
 
 Integers = npt.NDArray[Any]
@@ -102,22 +101,20 @@ def _gradients(
         mass_of_all, total_of_all = np.int64(FLOOR), np.int64(LEVELS * FLOOR)
         for k in range(count):
             row, weight = np.int64(rows[n, k]), np.int64(weights[n, k])
-            scale = row // ROW
-            start = row - scale * ROW - REACH  # of the edge below level 0, from the mean
+            scale, start = scale_and_distance(row)  # of the edge below level 0
             inverse = inverse_scale[scale]
             mass[k], lean[k], by_scale[k] = _between(
-                logistic, row, start, SUBLEVELS * sample, SUBLEVELS * (sample + 1), inverse, weight
+                logistic, row, start, sample, sample + 1, inverse, weight
             )
             total[k], total_lean[k], total_by_scale[k] = _between(
-                logistic, row, start, 0, SUBLEVELS * LEVELS, inverse, weight
+                logistic, row, start, 0, LEVELS, inverse, weight
             )
             mass_of_all += mass[k]
             total_of_all += total[k]
         by_shift = np.int64(0)
         for k in range(count):
-            row = np.int64(rows[n, k])
-            scale = row // ROW
-            mean = -SUBLEVELS // 2 - (row - scale * ROW - REACH)
+            scale, start = scale_and_distance(np.int64(rows[n, k]))
+            mean = -SUBLEVELS // 2 - start
             after = divide(mass[k] << 15, mass_of_all)
             before = divide(total[k] << 15, total_of_all)
             out[n, k] = limited(before - after, MOST)
@@ -147,8 +144,8 @@ def _between(
     The lean is 1 less both sigmoids: as the mean grows, the mass falls by lean * mass / scale.
     """
     below, above = np.int64(logistic[row + low]), np.int64(logistic[row + high])
-    at_low = (below * (_SIGMOID_ONE - below) >> 4) * _angle(start + low, inverse)
-    at_high = (above * (_SIGMOID_ONE - above) >> 4) * _angle(start + high, inverse)
+    at_low = (below * (_SIGMOID_ONE - below) >> 4) * _angle(start + SUBLEVELS * low, inverse)
+    at_high = (above * (_SIGMOID_ONE - above) >> 4) * _angle(start + SUBLEVELS * high, inverse)
     return weight * (above - below), _SIGMOID_ONE - above - below, weight * (at_high - at_low)
 
 

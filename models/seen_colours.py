@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from pixelcodec.coder import FLOOR
 from pixelcodec.compiled import compiled
-from pixelcodec.models.mixture import LEVELS, SUBLEVELS, Mixture
+from pixelcodec.models.mixture import LEVELS, Mixture
 
 Integers = npt.NDArray[Any]
 
@@ -182,9 +182,9 @@ def _evaluate(rows: Integers, weights: Integers, logistic: Integers, below: Inte
     """Mass below each edge, by the network."""
     below[:] = 0
     for k in range(len(rows)):
-        weight, row = np.int32(weights[k]), np.uint32(rows[k])
+        weight, own = np.int32(weights[k]), logistic[rows[k] : rows[k] + LEVELS + 1]
         for edge in range(LEVELS + 1):
-            below[edge] += weight * np.int32(logistic[row + np.uint32(edge * SUBLEVELS)])
+            below[edge] += weight * np.int32(own[edge])
 
 
 @compiled
