@@ -59,16 +59,16 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def completions(model: str, images: Samples, half: str) -> Samples:
-    """A row for each of ``images``: what is given, completions, and the image.
+    """A row for each of ``images``, with dice of its own: given, completions, and the image.
 
     Returns:
         uint8 [images * (2 + COMPLETIONS), side, side, ...].
     """
     rows: list[Samples] = []
-    for image in images:
+    for number, image in enumerate(images):
         page = np.squeeze(image, 2) if image.shape[2] == 1 else image
         mask = sampling.half(half, *page.shape[:2])
-        drawn = sampling.complete(page, mask, model, COMPLETIONS)
+        drawn = sampling.complete(page, mask, model, COMPLETIONS, seed=number)
         given = sampling.with_hole(page, mask)
         rows += [given, *sampling.as_bytes(drawn), sampling.as_bytes(page)]
     return np.stack(rows)

@@ -1,11 +1,11 @@
-"""Memory and time of streaming images of 1, 10 and 100 megapixels: a table, and a plot over time.
+"""Memory and time of streaming images of 1, 10 and 100 megapixels: a table, and a plot.
 
     python bench/streaming.py photo.png -o docs/streaming
 
 Rows of the photograph, again and again, go through ``pixelcodec.Encoder`` some at a time, and the
 bytes through ``pixelcodec.Decoder``; nothing else is held. The model is named, as one for graphics
-would be chosen for what repeats so. Each pass is a process of its own, whose memory is looked at
-after every block; all rows that come out are compared.
+would be chosen for what repeats so. Each pass is a process of its own, of which is noted after
+every block how much memory it held at most so far; all rows that come out are compared.
 """
 
 import json
@@ -53,16 +53,23 @@ def blocks(photograph: npt.NDArray[np.uint8], height: int) -> Iterator[npt.NDArr
 
 
 class Watch:
-    """Seconds and megabytes, again and again."""
+    """The most memory so far, as rows pass."""
 
     def __init__(self) -> None:
         """Start now."""
-        self._start = time.perf_counter()
-        self.seen: list[tuple[float, float]] = []
-        self.look()
+        self._start, self._rows = time.perf_counter(), 0
+        self.before = memory_mb("VmRSS")
+        self._seen: list[tuple[int, float]] = []
 
-    def look(self) -> None:
-        self.seen.append((round(time.perf_counter() - self._start, 2), memory_mb("VmRSS")))
+    def look(self, rows: int) -> None:
+        """So many more ``rows`` are done."""
+        self._rows += rows
+        self._seen.append((self._rows, memory_mb("VmHWM")))
+
+    def found(self) -> dict[str, Any]:
+        """All of it."""
+        seconds, peak = time.perf_counter() - self._start, memory_mb("VmHWM")
+        return {"seconds": seconds, "before": self.before, "peak": peak, "seen": self._seen}
 
 
 def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Path) -> Any:
@@ -72,10 +79,9 @@ def encode(photograph: npt.NDArray[np.uint8], height: int, model: str, path: Pat
         for rows in blocks(photograph, height):
             file.write(encoder.write(rows))
             crc = zlib.crc32(rows.data, crc)
-            watch.look()
+            watch.look(len(rows))
         file.write(encoder.finish())
-    peak = memory_mb("VmHWM")
-    return {"seen": watch.seen, "peak": peak, "bytes": path.stat().st_size, "crc": crc}
+    return {**watch.found(), "bytes": path.stat().st_size, "crc": crc}
 
 
 def decode(path: Path) -> Any:
@@ -85,9 +91,9 @@ def decode(path: Path) -> Any:
         while data := file.read(PIECE):
             for rows in decoder.write(data):
                 crc = zlib.crc32(np.ascontiguousarray(rows).data, crc)
-            watch.look()
+                watch.look(len(rows))
     decoder.finish()
-    return {"seen": watch.seen, "peak": memory_mb("VmHWM"), "crc": crc}
+    return {**watch.found(), "crc": crc}
 
 
 def elsewhere(*arguments: str) -> Any:
@@ -102,12 +108,13 @@ def plot(passes: dict[str, Any], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
     for axis, direction in zip(axes, ("encode", "decode"), strict=True):
         for megapixels, found in passes.items():
-            seconds, memory = np.array(found[direction]["seen"]).T
-            axis.plot(seconds, memory, label=f"{megapixels} megapixels")
-        axis.set(title=direction, xlabel="seconds", xscale="log", ylim=(0, None))
+            rows, memory = np.array(found[direction]["seen"]).T
+            name = f"{megapixels} megapixel{'s' * (megapixels != '1')}"
+            axis.plot(100 * rows / rows[-1], memory, label=name, marker="o", markevery=[-1])
+        axis.set(title=direction, xlabel="rows done, %", xlim=(0, 103), ylim=(0, None))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("memory of the process, MB")
-    axes[0].legend()
+    axes[0].set_ylabel("most memory so far, MB")
+    axes[0].legend(loc="lower right")
     figure.savefig(path, dpi=150)
 
 
@@ -130,10 +137,9 @@ def main(photograph: Path, model: str, output: Path, megapixels: tuple[int, ...]
         passes[str(count)] = {"encode": encoded, "decode": decoded}
         bpsp = 8 * encoded["bytes"] / (3 * WIDTH * height)
         for direction, found in (("encode", encoded), ("decode", decoded)):
-            seconds, memory = np.array(found["seen"]).T
             click.echo(
-                f"{count:4} megapixels, {direction}: {seconds[-1]:6.1f} s, at most "
-                f"{found['peak']:.0f} MB ({memory[0]:.0f} MB before), {bpsp:.3f} bpsp"
+                f"{count:4} megapixels, {direction}: {found['seconds']:6.1f} s, at most "
+                f"{found['peak']:.0f} MB ({found['before']:.0f} MB before), {bpsp:.3f} bpsp"
             )
     output.with_suffix(".json").write_text(json.dumps(passes) + "\n")
     plot(passes, output.with_suffix(".png"))
