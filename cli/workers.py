@@ -5,7 +5,7 @@ from functools import partial
 from pixelcodec.cli.common import Failure
 from pixelcodec.cli.progress import Report, Step, now_and_then
 from pixelcodec.cli.work import Sink, Task, Work
-from pixelcodec.workers import Tell, WorkerDiedError, Workers
+from pixelcodec.workers import Tell, UnexpectedError, WorkerDiedError, Workers
 
 
 class FileWorkers(Workers):
@@ -15,7 +15,7 @@ class FileWorkers(Workers):
         """Do ``work`` in a process of its own, and return what it returns.
 
         Raises:
-            Failure: That of the work; or its process died.
+            Failure: That of the work; or it raised something else, or its process died.
         """
 
         def hear(message: bytes | Step) -> None:
@@ -26,7 +26,7 @@ class FileWorkers(Workers):
 
         try:
             said = self.run(partial(_said, work, task, report is not None), hear)
-        except WorkerDiedError as error:
+        except (UnexpectedError, WorkerDiedError) as error:
             raise Failure(task.source, error) from error
         if isinstance(said, _Failed):
             raise Failure(None, said)

@@ -31,6 +31,10 @@ class WorkerDiedError(PixelcodecError):
     """A worker died in the middle of its work, or before it."""
 
 
+class UnexpectedError(PixelcodecError):
+    """Work raised an error that it should not; the message says its kind."""
+
+
 class Workers:
     """Processes that wait for work, at most as many as there are threads that call."""
 
@@ -64,6 +68,7 @@ class Workers:
             PixelcodecError: what the work raised.
             OSError: likewise.
             MemoryError: likewise.
+            UnexpectedError: the work raised anything else.
         """
         worker = self._take()
         try:
@@ -174,6 +179,8 @@ def _outcome(work: Work[Result], tell: Tell) -> _Returned[Result] | _Raised:
         return _Returned(work(tell))
     except (PixelcodecError, OSError, MemoryError) as error:
         return _Raised(error)
+    except Exception as error:  # maybe one that cannot be pickled
+        return _Raised(UnexpectedError(f"{type(error).__name__}: {error}"))
 
 
 def _end_with_parent() -> None:

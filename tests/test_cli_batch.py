@@ -414,6 +414,16 @@ def test_a_worker_lives_through_failures(workers: FileWorkers, task: Task) -> No
     assert workers.call(works.copy, task, Bytes(), None) == pid
 
 
+def test_a_worker_lives_through_errors_that_nobody_expects(
+    workers: FileWorkers, task: Task
+) -> None:
+    pid = workers.call(works.copy, task, Bytes(), None)
+
+    with pytest.raises(Failure, match=f"source: ValueError: process {pid} did not expect it"):
+        workers.call(works.break_down, task, Bytes(), None)
+    assert workers.call(works.copy, task, Bytes(), None) == pid
+
+
 def test_a_worker_that_died_gets_no_more_work(workers: FileWorkers, task: Task) -> None:
     pid = workers.call(works.copy, task, Bytes(), None)
 

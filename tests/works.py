@@ -27,6 +27,10 @@ def fail(task: Task, sink: Sink, report: Report | None) -> str:
     raise Failure(task.source, f"process {os.getpid()} does not like it")
 
 
+def break_down(task: Task, sink: Sink, report: Report | None) -> str:
+    raise ValueError(f"process {os.getpid()} did not expect it")
+
+
 def die(task: Task, sink: Sink, report: Report | None) -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return "never said"
