@@ -30,6 +30,9 @@ def compute_options(command: Command) -> Command:
     return command
 
 
+THREADS_MOST = 1024
+
+
 def _zero_is_auto(ctx: click.Context, param: click.Parameter, value: int) -> int | None:
     return value or None
 
@@ -45,7 +48,7 @@ _COMPUTE_OPTIONS = (
     click.option(
         "-T",
         "--threads",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, THREADS_MOST),
         default=0,
         callback=_zero_is_auto,
         metavar="N",

@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from pixelcodec.cli.common import (
+    THREADS_MOST,
     Failure,
     errors_about,
     examples,
@@ -150,7 +151,9 @@ def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
     show_default=True,
     help="Where the network trains.",
 )
-@click.option("-T", "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0: all.")
+@click.option(
+    "-T", "--threads", type=click.IntRange(0, THREADS_MOST), default=0, help="CPU threads; 0: all."
+)
 @quiet_option
 @click.pass_context
 def train(

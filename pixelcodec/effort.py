@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pixelcodec.errors import PixelcodecError
 from pixelcodec.models.fine_tuning import Budget
 
 
@@ -63,11 +62,11 @@ def effort_of(number: int | Effort | None) -> Effort:
     """The effort of a number, 1 to 10; None: the default.
 
     Raises:
-        PixelcodecError: it is another number.
+        ValueError: it is another number.
     """
     if isinstance(number, Effort):
         return number
     found = EFFORTS.get(DEFAULT_EFFORT if number is None else number)
     if found is None:
-        raise PixelcodecError(f"effort {number}: choose 1 (fastest) to {MAX_EFFORT} (smallest)")
+        raise ValueError(f"effort {number}: choose 1 (fastest) to {MAX_EFFORT} (smallest)")
     return found

@@ -77,7 +77,8 @@ def pxc_encode(
         The file: new bytes, a new bytearray, or the part of the buffer that was written.
 
     Raises:
-        ValueError: ``data`` is an image of another kind, or the buffer is too small.
+        ValueError: ``data`` is an image of another kind, another argument is out of its range, or
+            the buffer is too small.
         PxcError: the model is not there, does not suit the image, or cannot run.
     """
     with _errors():

@@ -102,7 +102,10 @@ def plans(
         ModelError: there is no such model, it codes no such channels, or ``strip_rows`` does not
             fit it or its tiles.
         BackendError: the back end or device cannot be used.
+        ValueError: ``strip_rows`` or ``tile`` is out of its range.
     """
+    if tile is not None and not 0 <= tile <= _STRIP_ROWS_MAX:
+        raise ValueError(f"tile {tile}, allowed: 0 to {_STRIP_ROWS_MAX}")
     if shape.width > WIDTH_MAX:
         raise UnsupportedImageError(
             f"the image has {shape.width} columns; the widest image has {WIDTH_MAX}"

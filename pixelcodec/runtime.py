@@ -150,11 +150,16 @@ def cpu_threads(count: int | None) -> Iterator[None]:
 
     Threads that wait for work of microseconds spin. On a busy machine that costs a multiple of
     what they save, so the default is one.
+
+    Raises:
+        ValueError: the count is negative.
     """
+    if count is not None and count < 0:
+        raise ValueError(f"{count} threads: there must be 1 or more")
     with _lock:
         first = _threads_before[0] if _threads_before else torch.get_num_threads()
-        _threads_before.append(first)
         torch.set_num_threads(count or 1)
+        _threads_before.append(first)
     try:
         yield
     finally:

@@ -858,6 +858,8 @@ WRONG_USAGE = [
     ["encode", "a.png", "--quality", "9"],
     ["encode", "a.png", "--device", "toaster"],
     ["encode", "a.png", "-T", "-1"],
+    ["encode", "a.png", "-T", "99999"],
+    ["encode", "a.png", "-e", "11"],
     ["encode", "a.png", "--strip-rows", "0"],
     ["encode", "a.png", "--strip-rows", "65536"],
     ["decode", "a.pxc", "--backend", "float16"],

@@ -13,7 +13,6 @@ from pictures import Samples, noise, scene
 from pixelcodec import container
 from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, MAX_EFFORT, STATIC
 from pixelcodec.engine import Engine
-from pixelcodec.errors import PixelcodecError
 from pixelcodec.evaluation import model_bits
 from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, TILE, fitted, look
 from pixelcodec.models import zoo
@@ -117,7 +116,7 @@ def test_info_says_so() -> None:
 
 @pytest.mark.parametrize("effort", [0, 11, -1])
 def test_an_effort_that_there_is_not_is_refused(effort: int) -> None:
-    with pytest.raises(PixelcodecError, match=f"effort {effort}: choose 1 .* to 10"):
+    with pytest.raises(ValueError, match=f"effort {effort}: choose 1 .* to 10"):
         pixelcodec.encode(scene(8, 8), effort=effort)
 
 
