@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 import numpy as np
@@ -73,6 +72,10 @@ class Decoding(Coding, total=False):
 
     max_pixels: int
     max_bytes: int
+
+
+class _GivenUpError(Exception):
+    """Ends a file that nobody wants any longer."""
 
 
 class RowWriter:
@@ -139,6 +142,7 @@ class RowWriter:
         if len(self._plans) == 1:
             self._settle(self._plans[0])
         self._owned = ExitStack()
+        self._ended = False
         self._held: list[Samples] = []
         self._rows = self._strips = self._crc = 0
 
@@ -166,8 +170,10 @@ class RowWriter:
 
         Raises:
             UnsupportedImageError: they are of another kind or shape.
-            ValueError: the image has fewer rows.
+            ValueError: the image has fewer rows, or is closed or given up.
         """
+        if self._ended:
+            raise ValueError("the image is ended")
         samples = self._samples(rows)
         if self._rows + len(samples) > self.header.height:
             raise ValueError(f"all {self.header.height} rows are written, and more are given")
@@ -183,34 +189,42 @@ class RowWriter:
                 self._strip()
 
     def close(self) -> None:
-        """Write the end mark; the file is then whole.
+        """Write the end mark; the file is then whole, and to close it again does nothing.
+
+        A file of :func:`create` gets its name now, or never where this raises.
 
         Raises:
-            ValueError: rows are missing, or it is closed already.
+            ValueError: rows are missing.
+            VerificationError: the file does not decode to them.
+            OSError: the file cannot be written, or there is another of its name by now.
         """
-        if self._rows != self.header.height:
-            raise ValueError(f"{self._rows} of {self.header.height} rows are written")
-        _, writer = self._begin()
-        writer.close(self._crc)
-        if self._verifier is not None:
-            self._verifier.finish()
-        self._owned.close()
+        if self._ended:
+            return
+        with self._owned:
+            if self._rows != self.header.height:
+                raise ValueError(f"{self._rows} of {self.header.height} rows are written")
+            _, writer = self._begin()
+            writer.close(self._crc)
+            if self._verifier is not None:
+                self._verifier.finish()
+        self._ended = True
+
+    def abort(self) -> None:
+        """Give up, unless it is closed: a file of :func:`create` goes away, and gets no name."""
+        with suppress(_GivenUpError), self._owned:
+            raise _GivenUpError
+        self._ended = True
 
     def __enter__(self) -> Self:
         """Return the writer."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         """Close it, unless an error is on its way: that file never gets its name."""
         if kind is None:
             self.close()
         else:
-            self._owned.__exit__(kind, error, traceback)
+            self.abort()
 
     def _missing(self) -> int:
         """Rows that the strip in hand still needs."""

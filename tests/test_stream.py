@@ -204,6 +204,31 @@ class TestFiles:
             raise KeyError
         assert list(tmp_path.iterdir()) == []
 
+    def test_rows_that_are_missing_leave_nothing(self, tmp_path: Path, samples: Any) -> None:
+        writer = pixelcodec.create(tmp_path / "a.pxc", 5, 7, model=MODEL)
+        with pytest.raises(ValueError, match="6 of 7 rows are written"), writer:
+            writer.write(samples[:6])
+        assert list(tmp_path.iterdir()) == []
+
+    def test_to_close_twice_is_to_close_once(self, tmp_path: Path, samples: Any) -> None:
+        path = tmp_path / "a.pxc"
+        with pixelcodec.create(path, 5, 7, model=MODEL, verify=True) as writer:
+            writer.write(samples)
+            writer.close()
+            assert path.exists()
+        writer.close()
+        writer.abort()  # too late
+        np.testing.assert_array_equal(pixelcodec.decode(path.read_bytes()), samples)
+
+    def test_a_writer_can_give_up(self, tmp_path: Path, samples: Any) -> None:
+        with pixelcodec.create(tmp_path / "a.pxc", 5, 7, model=MODEL) as writer:
+            writer.write(samples)
+            writer.abort()
+            assert list(tmp_path.iterdir()) == []
+            with pytest.raises(ValueError, match="is ended"):
+                writer.write(samples[:0])
+        assert list(tmp_path.iterdir()) == []
+
     def test_what_cannot_begin_leaves_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedImageError):
             pixelcodec.create(tmp_path / "a.pxc", 5, 7, bit_depth=16, model=MODEL)

@@ -125,6 +125,16 @@ def test_a_file_that_is_wrong_gets_no_name(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_turns_out_wrong_at_its_end_gets_no_name(tmp_path: Path) -> None:
+    chunks = [TEXT]
+    writer = pixelcodec.create(tmp_path / "a.pxc", 7, 9, 3, 8, chunks, verify=True, **HOW)
+    assert writer._verifier is not None
+    writer._verifier._chunks = ()
+    with pytest.raises(VerificationError, match="has other metadata"), writer:
+        writer.write(PIXELS)
+    assert list(tmp_path.iterdir()) == []
+
+
 # The command line --------------------------------------------------------------------------------
 
 
