@@ -138,7 +138,7 @@ def encode_file(
     choices: Choices,
     compute: Compute,
 ) -> str:
-    """Encode one file, and say how small it is."""
+    """Encode one file, and say how small it is, and what of its metadata is not in it."""
     from pixelcodec import api
     from pixelcodec.invisible import changed_pixels
     from pixelcodec.pictures import read_picture
@@ -152,7 +152,9 @@ def encode_file(
         api.encode_to(meter, picture, progress=progress, **choices, **compute)
     changed = changed_pixels(picture.samples) if choices["discard_invisible"] else 0
     not_identical = f"; not identical: {changed:,} invisible pixels changed" if changed else ""
+    not_kept = f"{task.source}: not kept: {', '.join(picture.not_kept)}\n"
     return (
+        f"{not_kept if picture.not_kept else ''}"
         f"{task.target}: {meter.size:,} bytes, {bits_per_sample(meter.size, samples):.3f} bpsp, "
         f"{meter.size / len(source.getbuffer()):.1%} of the source file{not_identical}"
     )

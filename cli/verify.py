@@ -45,7 +45,8 @@ def verify(*, batch: Batch, model: str | None, **compute: Unpack[Compute]) -> No
     """Check that FILES are whole, or that FILE is IMAGE.
 
     Each file is decoded to its end, and its CRCs are checked. Of two arguments the second, where it
-    does not end in .pxc, is an image whose every pixel and metadata are compared.
+    does not end in .pxc, is an image whose every pixel and metadata are compared. What of it no
+    .pxc file keeps, such as IPTC, is named.
     """
     batch, original = _without_original(batch)
     batch.check(
@@ -66,9 +67,11 @@ def verify_file(
     picture = read_pxc(task.source, report, model, compute)
     if original is None:
         return f"{task.source}: intact"
-    if what := difference(picture, _read_original(original)):
+    expected = _read_original(original)
+    if what := difference(picture, expected):
         raise Failure(task.source, f"differs from {original}: {what}")
-    return f"{task.source}: identical to {original}"
+    but = f", but for what is not kept: {', '.join(expected.not_kept)}" if expected.not_kept else ""
+    return f"{task.source}: identical to {original}{but}"
 
 
 def _without_original(batch: Batch) -> tuple[Batch, Path | None]:

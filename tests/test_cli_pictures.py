@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from commands import M, assert_fails_in_one_line, run
 from pictures import noise, scene
@@ -71,6 +72,55 @@ def test_verify_compares_the_metadata_too() -> None:
 
     assert_fails_in_one_line(result, "photo.pxc")
     assert "the pixels are equal, the metadata are not: tEXt" in result.stderr
+
+
+@pytest.fixture
+def with_iptc() -> Path:
+    """A TIFF with metadata that have no place in a PNG."""
+    tifffile.imwrite(
+        "photo.tif",
+        PICTURES["8-bit RGB"].samples,
+        photometric="rgb",
+        metadata=None,
+        extratags=[(33723, "B", 8, bytes(8), True), (65000, "H", 1, 1, True)],
+    )
+    return Path("photo.tif")
+
+
+NOT_KEPT = "not kept: IPTC, 1 private TIFF tag"
+
+
+def test_metadata_that_are_not_kept_are_named(with_iptc: Path) -> None:
+    result = run("encode", with_iptc, *M)
+
+    assert result.exit_code == 0
+    first, second = result.stderr.splitlines()
+    assert first == f"photo.tif: {NOT_KEPT}"
+    assert second.startswith("photo.pxc: ")
+
+
+def test_quiet_names_no_metadata(with_iptc: Path) -> None:
+    assert run("encode", "-q", with_iptc, *M).output == ""
+
+
+def test_verify_names_metadata_that_are_not_kept(with_iptc: Path) -> None:
+    run("encode", with_iptc, *M)
+
+    result = run("verify", "photo.pxc", with_iptc, *M)
+
+    assert result.exit_code == 0
+    assert result.stdout == f"photo.pxc: identical to photo.tif, but for what is {NOT_KEPT}\n"
+
+
+def test_a_preview_is_never_taken_for_the_image(folder: Path) -> None:
+    with tifffile.TiffWriter("raw.tif") as writer:
+        writer.write(scene(9, 7, 3), photometric="rgb", subifds=1, subfiletype=1)
+        writer.write(noise(90, 70).astype("u2"), photometric="minisblack")
+
+    result = run("encode", "raw.tif", *M)
+
+    assert_fails_in_one_line(result, "raw.tif")
+    assert "camera raw files and pyramids hold more images than one" in result.stderr
 
 
 def test_what_is_invisible_is_discarded_on_demand_and_said() -> None:

@@ -3,7 +3,7 @@
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.pictures import netpbm, png, tiff
-from pixelcodec.pictures.guards import image_errors
+from pixelcodec.pictures import jpeg, netpbm, png, tiff
+from pixelcodec.pictures.guards import after_the_end, image_errors
 from pixelcodec.pictures.metadata import label, saving_options
 from pixelcodec.pictures.picture import Chunk, Picture
 from pixelcodec.pictures.pillow import from_pillow, save
@@ -32,8 +32,9 @@ def read_picture(source: str | os.PathLike[str] | BinaryIO) -> Picture:
 
     BMP, GIF, JPEG, NumPy's npy, PBM/PGM/PPM/PAM, PNG, QOI, TIFF and WebP are read. Of all but
     PNG, what can be written as PNG chunks is kept of the metadata: ICC profile, EXIF, XMP,
-    resolution and comments. BMPs of 16 bits a pixel are taken as Pillow scales them to 8 bits a
-    sample: no two samples become one.
+    resolution and comments; :attr:`Picture.not_kept` names what else GIF, JPEG, PNG and TIFF files
+    have. BMPs of 16 bits a pixel are taken as Pillow scales them to 8 bits a sample: no two
+    samples become one.
 
     Args:
         source: A path, or a file opened in binary mode, which is read from where it stands to
@@ -174,7 +175,11 @@ def _read(data: bytes) -> Picture:
     if data.startswith(_NPY_MAGIC):
         return Picture.from_array(np.load(BytesIO(data), allow_pickle=False))
     with Image.open(BytesIO(data), formats=_BY_PILLOW) as image:
-        return from_pillow(image)
+        picture = from_pillow(image)
+    if not data.startswith(jpeg.MAGIC):
+        return picture
+    further = after_the_end(len(data) - jpeg.size(data))
+    return replace(picture, not_kept=(*picture.not_kept, *further))
 
 
 def _format_name(target: str | os.PathLike[str] | BinaryIO, format: str | None) -> str:

@@ -26,6 +26,11 @@ def several(frames: int) -> UnsupportedImageError:
     return unsupported(f"{frames} frames or pages")
 
 
+def after_the_end(size: int) -> tuple[str, ...]:
+    """Name so many bytes that follow an image in its file; empty for none."""
+    return (f"{size:,} bytes after the end",) if size else ()
+
+
 @contextmanager
 def image_errors() -> Iterator[None]:
     """Turn whatever a library raises on bad bytes into an :class:`UnsupportedImageError`."""

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.pictures import png
+from pixelcodec.pictures import png, tiff_tags
 from pixelcodec.pictures.guards import image_errors
 from pixelcodec.pictures.picture import Chunk, Picture
 
@@ -24,23 +24,6 @@ _LONGEST_KEYWORD = 79
 _METRES_PER_INCH = 0.0254
 _PER_METRE, _AS_RATIO = 1, 0
 
-# What a TIFF says of the image, not of how the file is laid out.
-_DESCRIPTIVE_TAGS = (
-    ExifTags.Base.ImageDescription,
-    ExifTags.Base.Make,
-    ExifTags.Base.Model,
-    ExifTags.Base.Orientation,
-    ExifTags.Base.Software,
-    ExifTags.Base.DateTime,
-    ExifTags.Base.Artist,
-    ExifTags.Base.HostComputer,
-    ExifTags.Base.Copyright,
-    ExifTags.Base.XPTitle,
-    ExifTags.Base.XPComment,
-    ExifTags.Base.XPAuthor,
-    ExifTags.Base.XPKeywords,
-    ExifTags.Base.XPSubject,
-)
 _DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 
 
@@ -72,7 +55,7 @@ def chunks_of_info(info: Mapping[Any, Any], text: Mapping[str, str]) -> Iterator
 def exif_of_tags(tags: Image.Exif) -> bytes:
     """Take from the tags of a TIFF file those that EXIF knows; empty if there are none."""
     exif = Image.Exif()
-    for tag in _DESCRIPTIVE_TAGS:
+    for tag in tiff_tags.DESCRIPTIVE:
         if tag in tags:
             exif[tag] = tags[tag]
     for directory in _DIRECTORIES:

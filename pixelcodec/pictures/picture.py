@@ -75,6 +75,8 @@ class Picture:
         bit_depth: 1, 2, 4, 8 or 16; with 2 or more channels 8 or 16, with a palette at most 8.
         chunks: All chunks but IHDR, IDAT and IEND in their order, those after the pixels last.
             With PLTE, an image of one channel is a palette image.
+        not_kept: Names of what its file held beside the pixels and is not among ``chunks``, such
+            as "IPTC". It is told of files that were read, and takes no part in comparisons.
 
     Raises:
         UnsupportedImageError: They do not make an image that PNG could hold.
@@ -83,6 +85,7 @@ class Picture:
     samples: Samples
     bit_depth: int
     chunks: tuple[Chunk, ...] = ()
+    not_kept: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what PNG cannot hold."""

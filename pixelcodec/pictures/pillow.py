@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     EXTRASAMPLES,
@@ -20,7 +21,7 @@ from PIL.TiffImagePlugin import (
 )
 
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.pictures import png
+from pixelcodec.pictures import jpeg, png, tiff_tags
 from pixelcodec.pictures.guards import image_errors, unsupported
 from pixelcodec.pictures.metadata import chunks_of_info, exif_of_tags
 from pixelcodec.pictures.picture import Chunk, Picture
@@ -55,7 +56,8 @@ def from_pillow(image: Image.Image) -> Picture:
     Returns:
         A picture of the same samples; indexes into a palette get as few bits as they and the
         palette need. ICC profile, EXIF, XMP, resolution, gamma, text and transparent colours are
-        its chunks. Of a TIFF, Pillow has applied the orientation.
+        its chunks; what else GIF, JPEG and TIFF files had is named. Of a TIFF, Pillow has applied
+        the orientation.
 
     Raises:
         UnsupportedImageError: It is of another mode, has several frames, holds more than Pillow
@@ -65,7 +67,7 @@ def from_pillow(image: Image.Image) -> Picture:
         raise unsupported(f"{kind} (Pillow mode {image.mode})")
     array = np.array(image)  # which reads the chunks after the pixels, too
     chunks = (*chunks_of_info(_info(image), _text(image)), *_colour_chunks(image))
-    return _picture(image, array, chunks)
+    return replace(_picture(image, array, chunks), not_kept=_not_kept(image))
 
 
 def to_pillow(picture: Picture) -> Image.Image:
@@ -115,7 +117,7 @@ def _kind_hidden_by_pillow(image: Image.Image) -> str | None:
     Only the file's tags (TIFF) and the parameters of a decoder that has not run yet tell of it.
     """
     if isinstance(image, TiffImageFile):
-        return _kind_hidden_in_tiff(image)
+        return tiff_tags.further_images(image.tag_v2) or _kind_hidden_in_tiff(image)
     if isinstance(image, ImageFile) and any(_is_cut(image, tile[3]) for tile in image.tile):
         return "more than 8 bits a sample"
     return None
@@ -145,6 +147,16 @@ def _is_cut(image: ImageFile, decoder_args: object) -> bool:
         case "PPM", (str(), int(maximum)):
             return maximum > 255
     return False
+
+
+def _not_kept(image: Image.Image) -> tuple[str, ...]:
+    """Name what a GIF, JPEG or TIFF file holds that becomes no chunk."""
+    if isinstance(image, TiffImageFile):
+        return tiff_tags.not_kept(image.tag_v2)
+    if isinstance(image, JpegImageFile):
+        return jpeg.not_kept(image)
+    extension, _ = image.info.get("extension", (b"NETSCAPE2.0", 0))  # of a GIF
+    return () if extension == b"NETSCAPE2.0" else (f"extension {extension.decode('latin-1')}",)
 
 
 def _picture(image: Image.Image, array: npt.NDArray[Any], chunks: tuple[Chunk, ...]) -> Picture:

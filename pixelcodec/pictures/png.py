@@ -3,7 +3,8 @@
 Libraries code nothing but the pixels, in PNGs stripped of all that could make them change samples:
 a palette, transparent colours, gamma. imagecodecs reads, since Pillow cuts 16 bits down to 8 and
 takes missing rows for black; it writes 16 bits. Pillow writes the rest, which imagecodecs cannot.
-What interlacing there was, how the file was compressed, and bytes after its end are not kept.
+What interlacing there was, how the file was compressed, and bytes after its end are not kept; of
+these only the last are named.
 """
 
 import struct
@@ -16,7 +17,7 @@ from typing import ClassVar
 from PIL import Image
 
 from pixelcodec.errors import UnsupportedImageError
-from pixelcodec.pictures.guards import image_errors, refuse_bomb, several, silence
+from pixelcodec.pictures.guards import after_the_end, image_errors, refuse_bomb, several, silence
 from pixelcodec.pictures.picture import Chunk, Picture, Samples, as_samples
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -33,6 +34,9 @@ _BIT_DEPTHS = {
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 silence("imagecodecs")  # which logs a warning of every interlaced image
+
+_FRAME = 12
+"""Bytes of a chunk beside its data."""
 
 # Of a chunk, the type and the data.
 _Part = tuple[bytes, bytes]
@@ -60,7 +64,9 @@ def read(data: bytes) -> Picture:
         *(Chunk(*part, after=True) for part in parts[end:]),
     )
     _check_chunks(header, chunks)
-    return Picture(_decode(header, parts[begin:end]), header.bit_depth, chunks)
+    size = len(SIGNATURE) + sum(_FRAME + len(body) for _, body in (*parts, (b"IEND", b"")))
+    samples = _decode(header, parts[begin:end])
+    return Picture(samples, header.bit_depth, chunks, after_the_end(len(data) - size))
 
 
 def write(picture: Picture, compress_level: int | None = None, filtered: bool = True) -> bytes:

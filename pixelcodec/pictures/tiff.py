@@ -19,6 +19,7 @@ from pixelcodec.pictures.guards import image_errors, refuse_bomb, several, silen
 from pixelcodec.pictures.metadata import chunks_of_info, exif_of_tags, saving_options
 from pixelcodec.pictures.picture import Chunk, Picture, Samples, as_samples
 from pixelcodec.pictures.pillow import save
+from pixelcodec.pictures.tiff_tags import further_images, not_kept
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -42,11 +43,12 @@ def read(data: bytes) -> Picture:
 
     Returns:
         Its samples as they are stored, whatever its orientation tag says, but with black as 0. Of
-        metadata: ICC profile, XMP, resolution, and the tags that EXIF knows.
+        metadata: ICC profile, XMP, resolution, and the tags that EXIF knows; it names the others.
 
     Raises:
-        UnsupportedImageError: It has several pages, is of a kind that is not supported, is damaged
-            or truncated, or has too many pixels for :func:`~.guards.refuse_bomb`.
+        UnsupportedImageError: It has several pages or images in SubIFDs, or one that is marked as
+            a preview or mask; is of a kind that is not supported, is damaged or truncated, or has
+            too many pixels for :func:`~.guards.refuse_bomb`.
     """
     from tifffile import TiffFile
 
@@ -56,10 +58,11 @@ def read(data: bytes) -> Picture:
         page = file.pages.first
         _check_whole(file, page, data)
         refuse_bomb(page.imagewidth, page.imagelength)
-        if kind := _unsupported_kind(page):
+        tags = {tag.code: tag.value for tag in page.tags}
+        if kind := further_images(tags) or _unsupported_kind(page):
             raise unsupported(kind)
         chunks = (*_metadata(file, page, data), *_palette(page))
-        return Picture(_samples(page), page.bitspersample, chunks)
+        return Picture(_samples(page), page.bitspersample, chunks, not_kept(tags))
 
 
 def write(picture: Picture) -> bytes:
@@ -75,10 +78,15 @@ def write(picture: Picture) -> bytes:
 
 
 def _check_whole(file: "TiffFile", page: "TiffPage", data: bytes) -> None:
-    """Refuse what tifffile reads on without: unreadable tags and missing strips or tiles."""
-    (count,) = struct.unpack_from(file.tiff.tagnoformat, data, page.offset)
+    """Refuse what tifffile reads on without: tags, pages, strips or tiles that it cannot read."""
+    form = file.tiff
+    (count,) = struct.unpack_from(form.tagnoformat, data, page.offset)
     if len(page.tags) < count:
         raise ValueError(f"{count - len(page.tags)} of {count} tags cannot be read")
+    end = page.offset + form.tagnosize + count * form.tagsize
+    (following,) = struct.unpack_from(form.offsetformat, data, end)
+    if following:
+        raise ValueError(f"the next page, at byte {following}, cannot be read")
     expected = math.prod(page.chunked)
     if len(page.dataoffsets) < expected:
         raise ValueError(f"{len(page.dataoffsets)} of {expected} strips or tiles are there")
