@@ -9,7 +9,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pixelcodec
 from pixelcodec import container
 from pixelcodec.errors import PixelcodecError, UnsupportedImageError
+from pixelcodec.stream import Decoding, Encoding
 
 BytesLike = bytes | bytearray | memoryview | npt.NDArray[np.uint8]
 """A file in memory."""
@@ -51,13 +52,9 @@ def pxc_encode(
     /,
     level: int | None = None,
     *,
-    model: str | None = None,
-    strip_rows: int | None = None,
-    tile: int | None = None,
-    restart: bool = False,
-    device: str = "auto",
     numthreads: int | None = None,
     out: type[bytearray] | bytearray | memoryview | None = None,
+    **how: Unpack[Encoding],
 ) -> bytes | bytearray | memoryview:
     """Return an image as a ``.pxc`` file.
 
@@ -65,13 +62,9 @@ def pxc_encode(
         data: uint8 or uint16 [height, width] or [height, width, 1 to 4 channels], or bool
             [height, width].
         level: effort, 1 (fastest) to 9 (smallest), see :func:`pixelcodec.encode`.
-        model: as in :func:`pixelcodec.encode`, like the next four.
-        strip_rows: likewise.
-        tile: likewise.
-        restart: likewise.
-        device: likewise.
         numthreads: CPU threads; one by default.
         out: where the file goes: ``bytearray`` for a new one, or a writable buffer of enough bytes.
+        how: other keywords of :func:`pixelcodec.encode`.
 
     Returns:
         The file: new bytes, a new bytearray, or the part of the buffer that was written.
@@ -81,17 +74,9 @@ def pxc_encode(
             the buffer is too small.
         PxcError: the model is not there, does not suit the image, or cannot run.
     """
+    how = {"effort": level, "threads": numthreads, **how}
     with _errors():
-        found = pixelcodec.encode(
-            np.asarray(data),
-            model=model,
-            strip_rows=strip_rows,
-            tile=tile,
-            restart=restart,
-            effort=level,
-            device=device,
-            threads=numthreads,
-        )
+        found = pixelcodec.encode(np.asarray(data), **how)
     if out is None:
         return found
     return bytearray(found) if isinstance(out, type) else _filled(out, found)
@@ -102,20 +87,18 @@ def pxc_decode(
     /,
     index: Literal[0] | None = None,
     *,
-    model: str | None = None,
-    device: str = "auto",
     numthreads: int | None = None,
     out: npt.NDArray[Any] | None = None,
+    **how: Unpack[Decoding],
 ) -> npt.NDArray[Any]:
     """Return the image in a ``.pxc`` file.
 
     Args:
         data: the file.
         index: of the image; there is but one.
-        model: as in :func:`pixelcodec.decode`.
-        device: likewise.
         numthreads: CPU threads; one by default.
         out: an array of the image's shape and dtype, which is filled.
+        how: other keywords of :func:`pixelcodec.decode`.
 
     Returns:
         ``out``, or a new array, as :func:`pixelcodec.decode` gives it. Of a palette image these
@@ -128,8 +111,9 @@ def pxc_decode(
     """
     if index not in (None, 0):
         raise IndexError(f"image {index} of a .pxc file, which holds one")
+    how = {"threads": numthreads, **how}
     with _errors():
-        image = pixelcodec.decode(bytes(data), model=model, device=device, threads=numthreads)
+        image = pixelcodec.decode(bytes(data), **how)
     if out is None:
         return image
     if (out.shape, out.dtype) != (image.shape, image.dtype):

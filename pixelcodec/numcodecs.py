@@ -52,6 +52,8 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
         tile: int | None = None,
         restart: bool = False,
         effort: int | None = None,
+        discard_invisible: bool = False,
+        verify: bool = False,
     ) -> None:
         """Take what :func:`pixelcodec.encode` takes.
 
@@ -63,12 +65,16 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
                 several, else what the model needs. 0: none.
             restart: whether strips are independent.
             effort: 1 to 9.
+            discard_invisible: whether colours may change where alpha is 0.
+            verify: whether each chunk is decoded as it is written, and compared.
         """
         self.model = model
         self.strip_rows = strip_rows
         self.tile = tile
         self.restart = restart
         self.effort = effort
+        self.discard_invisible = discard_invisible
+        self.verify = verify
 
     def encode(self, buf: Any) -> bytes:
         """Compress a chunk.
@@ -93,10 +99,12 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             tile=height if self.tile is None and count > 1 else self.tile,
             restart=self.restart,
             effort=self.effort,
+            discard_invisible=self.discard_invisible,
+            verify=self.verify,
         )
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """Restore a chunk, bit for bit.
+        """Restore a chunk, bit for bit, but for what ``discard_invisible`` let go.
 
         Args:
             buf: what :meth:`encode` gave.

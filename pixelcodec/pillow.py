@@ -10,15 +10,14 @@
 ((4, 3), 'RGB', (0, 128, 128))
 
 ``Image.open`` reads the header and the metadata; the model runs when pixels are first needed. What
-``save`` can be told besides what every format knows: ``model``, ``effort``, ``strip_rows``,
-``tile``, ``restart``, ``device``, ``threads`` and ``backend``, see :func:`pixelcodec.encode`; and
+``save`` can be told besides what every format knows: all keywords of :func:`pixelcodec.encode`; and
 ``icc_profile``, ``exif``, ``xmp`` and ``dpi``, which replace those of the image, None to leave them
 out. All other metadata of the image are kept.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -28,13 +27,6 @@ from pixelcodec import container, metadata
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.pictures import Chunk, Picture, to_pillow
 
-if TYPE_CHECKING:
-    from pixelcodec.stream import Encoding
-
-_OPTIONS = (
-    *("model", "effort", "strip_rows", "tile", "restart"),
-    *("device", "threads", "backend", "progress"),
-)
 _METADATA = {
     "icc_profile": ("icc_profile",),
     "exif": ("exif", "Raw profile type exif"),
@@ -131,10 +123,12 @@ def _one_pixel(header: container.Header, chunks: tuple[Chunk, ...]) -> Image.Ima
 
 
 def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
+    from pixelcodec.stream import Encoding  # which imports torch, and opening does not need it
+
     given = image.encoderinfo
-    how = {name: given[name] for name in _OPTIONS if name in given}
+    how = {name: given[name] for name in Encoding.__optional_keys__ & given.keys()}
     with _os_errors():
-        pixelcodec.encode_to(fp, _with_metadata(image, given), **cast("Encoding", how))
+        pixelcodec.encode_to(fp, _with_metadata(image, given), **cast(Encoding, how))
 
 
 def _with_metadata(image: Image.Image, given: Mapping[str, Any]) -> Image.Image:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from pixelcodec.errors import PixelcodecError
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, Samples, read_picture, write_picture
 from pixelcodec.runtime import STANDARD_NAME
+from pixelcodec.stream import Decoding, Encoding
 
 Address = str | PathLike[str]
 """A path, or a URI such as ``s3://bucket/folder``: whatever pyarrow's ``from_uri`` knows."""
@@ -117,29 +118,22 @@ class Encoder:
     image, in one line. One of them is empty. The other columns stay.
     """
 
-    def __init__(
-        self,
-        model: str | None = None,
-        *,
-        column: str = "bytes",
-        device: str = "cpu",
-        verify: bool = True,
-    ) -> None:
+    def __init__(self, *, column: str = "bytes", **how: Unpack[Encoding]) -> None:
         """Look for the model.
 
         Args:
-            model: as :func:`pixelcodec.encode` takes it. Where it is the path of a file, every
-                worker must have that.
             column: where the images are: image files as bytes, as ``ray.data.read_binary_files``
                 gives them, or arrays as :func:`pixelcodec.encode` takes them.
-            device: ``cpu`` or ``cuda``.
-            verify: whether each file is decoded and compared with its image.
+            how: keywords of :func:`pixelcodec.encode`, but ``device`` is ``cpu`` and ``verify`` is
+                on where nothing else is said. Where ``model`` is the path of a file, every worker
+                must have that.
 
         Raises:
             ModelError: there is no such model, or it is damaged.
         """
-        _look_for(model)
-        self._model, self._column, self._device, self._verify = model, column, device, verify
+        _look_for(how.get("model"))
+        self._column = column
+        self._how: Encoding = {"device": "cpu", "verify": True, **how}
 
     def __call__(self, batch: Batch) -> Batch:
         """Encode a batch."""
@@ -149,13 +143,10 @@ class Encoder:
         """Encode one image: an image file, or an array as :func:`pixelcodec.encode` takes it.
 
         Raises:
-            PixelcodecError: as :func:`pixelcodec.encode`; or the file decodes to another image.
+            PixelcodecError: as :func:`pixelcodec.encode`.
+            ValueError: likewise.
         """
-        picture = _picture_of(image)
-        data = api.encode(picture, model=self._model, device=self._device, threads=1)
-        if self._verify and _decode(data, self._model, self._device) != picture:
-            raise PixelcodecError("the .pxc file decodes to another image; please report this")
-        return data
+        return api.encode(_picture_of(image), **self._how)
 
 
 class Decoder:
@@ -165,21 +156,20 @@ class Decoder:
     file, in one line. One of them is empty. The other columns stay.
     """
 
-    def __init__(
-        self, model: str | None = None, *, column: str = "pxc", device: str = "cpu"
-    ) -> None:
+    def __init__(self, *, column: str = "pxc", **how: Unpack[Decoding]) -> None:
         """Look for the model.
 
         Args:
-            model: what wrote the files; by default the installed models that they name.
             column: where the files are, as bytes.
-            device: ``cpu`` or ``cuda``.
+            how: keywords of :func:`pixelcodec.decode`, but ``device`` is ``cpu`` where nothing
+                else is said.
 
         Raises:
             ModelError: there is no such model, or it is damaged.
         """
-        _look_for(model)
-        self._model, self._column, self._device = model, column, device
+        _look_for(how.get("model"))
+        self._column = column
+        self._how: Decoding = {"device": "cpu", **how}
 
     def __call__(self, batch: Batch) -> Batch:
         """Decode a batch."""
@@ -192,7 +182,7 @@ class Decoder:
             PixelcodecError: as :func:`pixelcodec.decode`.
         """
         stream = io.BytesIO()
-        write_picture(_decode(data, self._model, self._device), stream, "png")
+        write_picture(api.decode_picture(data, **self._how), stream, "png")
         return stream.getvalue()
 
 
@@ -205,10 +195,6 @@ def _picture_of(image: bytes | Samples) -> Picture:
     if isinstance(image, bytes):
         return read_picture(io.BytesIO(image))
     return Picture.from_array(image)
-
-
-def _decode(data: bytes, model: str | None, device: str) -> Picture:
-    return api.decode_picture(data, model=model, device=device, threads=1)
 
 
 def _convert_column(
@@ -240,11 +226,10 @@ def encode_folder(
     source: Address,
     target: Address,
     *,
-    model: str | None = None,
     concurrency: int | None = None,
     num_gpus: float = 0,
     overwrite: bool = False,
-    verify: bool = True,
+    **how: Unpack[Encoding],
 ) -> Report:
     """Encode the images in a folder, and in the folders inside, to ``.pxc`` files in another.
 
@@ -254,13 +239,11 @@ def encode_folder(
     Args:
         source: a folder. Files with the suffixes of images are taken.
         target: a folder, made where it is missing. ``sub/cat.jpg`` becomes ``sub/cat.pxc``.
-        model: as :func:`pixelcodec.encode` takes it. Where it is the path of a file, every worker
-            must have that.
         concurrency: the most workers at a time, of one CPU each; by default as many as there is
             room for.
         num_gpus: GPUs of each worker. With a part of one, several workers share it.
         overwrite: whether images are encoded whose output exists.
-        verify: whether each file is decoded and compared with its image before it is written.
+        how: as :class:`Encoder` takes it; by default the device is ``cuda`` where there are GPUs.
 
     Raises:
         ModelError: there is no such model, or it is damaged.
@@ -268,7 +251,8 @@ def encode_folder(
         PixelcodecError: pyarrow does not know the scheme of a URI.
         ray.exceptions.RayError: the workers cannot start.
     """
-    encoder = Encoder(model, device=_device(num_gpus), verify=verify)
+    how = {"device": _device(num_gpus), **how}
+    encoder = Encoder(**how)
     job = _Job(encoder.encode, suffixes.IMAGES, suffixes.PXC, overwrite, concurrency, num_gpus)
     return job.run(_Folder(source), _Folder(target))
 
@@ -277,17 +261,17 @@ def decode_folder(
     source: Address,
     target: Address,
     *,
-    model: str | None = None,
     concurrency: int | None = None,
     num_gpus: float = 0,
     overwrite: bool = False,
+    **how: Unpack[Decoding],
 ) -> Report:
     """Decode the ``.pxc`` files in a folder, and in the folders inside, to PNG files in another.
 
-    ``model``: what wrote the files; by default the installed models that they name. All else is
-    as :func:`encode_folder` has it.
+    ``how``: as :class:`Decoder` takes it. All else is as :func:`encode_folder` has it.
     """
-    decoder = Decoder(model, device=_device(num_gpus))
+    how = {"device": _device(num_gpus), **how}
+    decoder = Decoder(**how)
     job = _Job(decoder.decode, (suffixes.PXC,), ".png", overwrite, concurrency, num_gpus)
     return job.run(_Folder(source), _Folder(target))
 

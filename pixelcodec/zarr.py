@@ -39,6 +39,8 @@ class Pixelcodec(ArrayBytesCodec):
         tile: likewise.
         restart: likewise.
         effort: likewise.
+        discard_invisible: likewise.
+        verify: likewise.
     """
 
     model: str | None = None
@@ -46,6 +48,8 @@ class Pixelcodec(ArrayBytesCodec):
     tile: int | None = None
     restart: bool = False
     effort: int | None = None
+    discard_invisible: bool = False
+    verify: bool = False
 
     is_fixed_size = False
 

@@ -159,6 +159,19 @@ def test_options_reach_the_encoder() -> None:
     assert (info.model_name, info.strip_rows, info.tile, info.restart) == (MODEL, 8, 4, True)
 
 
+def test_invisible_colours_are_discarded_where_that_is_asked_for() -> None:
+    image = plain("RGBA")
+    image.putalpha(0)
+    sizes = [saved(image, discard_invisible=it).getbuffer().nbytes for it in (True, False)]
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_what_is_verified_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelcodec.stream.Decoder.write", lambda *_: [np.zeros((12, 17, 3), "u1")])
+    with pytest.raises(OSError, match="what was encoded"):
+        saved(plain("RGB"), verify=True)
+
+
 def test_unknown_options_are_ignored_as_by_other_formats() -> None:
     image = plain("1")
     assert saved(image, quality=90, optimize=True).getvalue() == saved(image).getvalue()

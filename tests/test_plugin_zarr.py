@@ -110,6 +110,9 @@ def test_images_of_a_chunk_are_tiles_under_one_another() -> None:
             "strip_rows": st.none() | st.integers(1, 65535),
             "tile": st.none() | st.integers(0, 65535),
             "restart": st.booleans(),
+            "effort": st.none() | st.integers(1, 10),
+            "discard_invisible": st.booleans(),
+            "verify": st.booleans(),
         },
     )
 )
@@ -127,6 +130,12 @@ def test_options_reach_the_encoder() -> None:
     info = header_of(Pixelcodec(MODEL, strip_rows=8, tile=4, restart=True).encode(PHOTOS))
     assert (info.model_name, info.strip_rows, info.tile, info.restart) == (MODEL, 8, 4, True)
     assert header_of(Pixelcodec(MODEL, tile=0).encode(PHOTOS)).tile == 0
+
+
+def test_invisible_colours_are_discarded_where_that_is_asked_for() -> None:
+    chunk = np.concatenate([PHOTOS[0], np.zeros_like(PHOTOS[0, ..., :1])], 2)
+    found = Pixelcodec("standard", discard_invisible=True, verify=True).encode(chunk)
+    assert len(found) < len(Pixelcodec("standard").encode(chunk)) / 2
 
 
 def test_a_model_of_ones_own_decodes(tmp_path: Path) -> None:

@@ -23,8 +23,7 @@ import ray.data
 import pixelcodec
 import pixelcodec.ray as folders
 from pictures import noise, scene
-from pixelcodec.errors import ModelError, PixelcodecError
-from pixelcodec.pictures import Picture
+from pixelcodec.errors import FormatError, ModelError, PixelcodecError
 from pixelcodec.ray import Decoder, Encoder, Failure, Report, decode_folder, encode_folder
 
 # Ray warns of settings of its own that are old.
@@ -287,7 +286,7 @@ def test_folders_are_on_any_file_system(address, tmp_path, monkeypatch):
 
 def test_a_column_of_arrays_there_and_back():
     batch = {"image": np.stack([RGB, RGB // 2]), "name": np.array(["a", "b"])}
-    encoded = Encoder(MODEL, column="image")(batch)
+    encoded = Encoder(model=MODEL, column="image")(batch)
     assert list(encoded) == ["name", "pxc", "error"]
     decoded = Decoder()(encoded)
     assert list(decoded) == ["name", "error", "png"]
@@ -298,11 +297,18 @@ def test_a_column_of_arrays_there_and_back():
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_a_file_that_would_decode_to_another_image_is_no_result(verify, monkeypatch):
-    other = Picture.from_array(RGB // 2)
-    monkeypatch.setattr("pixelcodec.api.decode_picture", lambda *_, **__: other)
-    result = Encoder(MODEL, column="image", verify=verify)({"image": RGB[None]})
+    monkeypatch.setattr("pixelcodec.stream.Decoder.write", lambda *_: [RGB // 2])
+    result = Encoder(model=MODEL, column="image", verify=verify)({"image": RGB[None]})
     assert (result["pxc"][0] == b"") == verify
-    assert ("decodes to another image" in result["error"][0]) == verify
+    assert ("what was encoded" in result["error"][0]) == verify
+
+
+def test_keywords_reach_the_codec():
+    how = {"model": MODEL, "effort": 2, "strip_rows": 8, "restart": True}
+    data = Encoder(**how).encode(RGB)
+    assert data == pixelcodec.encode(RGB, **how)
+    with pytest.raises(FormatError, match="the limit is 9"):
+        Decoder(max_pixels=9).decode(data)
 
 
 def test_a_report_is_for_people_and_programs():
