@@ -35,7 +35,7 @@ GROUPS: dict[str, dict[str, list[str] | None]] = {
     },
     "Types in signatures": {
         "pixelcodec.stream": ["Encoding", "Decoding"],
-        "pixelcodec.container": ["Header", "Readable", "Writable"],
+        "pixelcodec.container": ["Header", "Readable", "Source", "Writable"],
         "pixelcodec.api": ["Region"],
         "pixelcodec.runtime": ["Progress"],
     },

@@ -205,7 +205,7 @@ def _write(stream: container.Writable, picture: Picture, model: str, how: Encodi
 
 def _payload(file: bytes) -> int:
     """Bytes of a file that depend on what coded it."""
-    info = inspect(io.BytesIO(file))
+    info = inspect(file)
     return sum(info.strips) + info.changes_bytes
 
 
@@ -244,7 +244,7 @@ Region = tuple[int, int, int, int]
 
 
 def decode(
-    data: bytes,
+    data: container.Source,
     *,
     model: str | None = None,
     device: str = "auto",
@@ -259,7 +259,7 @@ def decode(
     """Restore the samples of the image in a ``.pxc`` file.
 
     Args:
-        data: the file.
+        data: the file, in hand or a binary stream, which is read front to back and to its end.
         model: name of a model, or path of a ``.safetensors`` file, that wrote the file; by
             default the installed model that the file names.
         device: as in :func:`encode`; any device decodes any file.
@@ -287,10 +287,10 @@ def decode(
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
         PixelcodecError: a process of ``jobs`` died.
-        ValueError: the region is not inside the image.
+        ValueError: the region is not inside the image, or ``jobs`` is less than 1.
     """
     return decode_from(
-        io.BytesIO(data),
+        data,
         region=region,
         jobs=jobs,
         model=model,
@@ -304,28 +304,26 @@ def decode(
 
 
 def decode_from(
-    stream: container.Readable,
+    stream: container.Source,
     *,
     region: Region | None = None,
     jobs: int = 1,
     **how: Unpack[Decoding],
 ) -> Samples:
-    """Do as :func:`decode`, from a binary stream, which is read front to back and to its end."""
-    if region is None and jobs == 1:
-        return _image_reader(stream, **how).read()
-    return _decode_strips(stream, region, jobs, **how).to_array()
+    """Do as :func:`decode`, which takes streams, too."""
+    return decode_picture(stream, region=region, jobs=jobs, **how).to_array()
 
 
 def decode_picture(
-    data: bytes | container.Readable,
+    data: container.Source,
     *,
     region: Region | None = None,
     jobs: int = 1,
     **how: Unpack[Decoding],
 ) -> Picture:
-    """Restore all of the image in a ``.pxc`` file, or a stream: samples, palette and metadata.
+    """Restore all of the image in a ``.pxc`` file: samples, palette and metadata.
 
-    Other arguments are those of :func:`decode`.
+    Arguments are those of :func:`decode`.
 
     Raises:
         FormatError: as :func:`decode`, like all that follow.
@@ -334,18 +332,22 @@ def decode_picture(
         PixelcodecError: likewise.
         ValueError: likewise.
     """
-    stream = io.BytesIO(data) if isinstance(data, bytes) else data
+    if jobs < 1:
+        raise ValueError(f"{jobs} jobs: there must be 1 or more")
+    stream = container.stream_of(data)
     if region is not None or jobs > 1:
         return _decode_strips(stream, region, jobs, **how)
-    reader = _image_reader(stream, **how)
+    reader = RowReader(stream, **how)
+    header = reader.header
+    check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
     samples = reader.read()
     samples = samples.view(np.uint8) if samples.dtype == np.bool_ else samples
-    height, width = samples.shape[:2]
-    return Picture(samples.reshape(height, width, -1), reader.header.bit_depth, reader.chunks)
+    shape = header.height, header.width, header.channels
+    return Picture(samples.reshape(shape), header.bit_depth, reader.chunks)
 
 
 def decode_image(
-    data: bytes | container.Readable,
+    data: container.Source,
     *,
     region: Region | None = None,
     jobs: int = 1,
@@ -364,14 +366,6 @@ def decode_image(
         ValueError: likewise.
     """
     return to_pillow(decode_picture(data, region=region, jobs=jobs, **how))
-
-
-def _image_reader(stream: container.Readable, **how: Unpack[Decoding]) -> RowReader:
-    """A reader of an image whose rows will all be held at once."""
-    reader = RowReader(stream, **how)
-    header = reader.header
-    check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
-    return reader
 
 
 def _decode_strips(
@@ -449,7 +443,7 @@ def _strips(reader: container.Reader, parts: int) -> Iterator[list[bytes]]:
             found = []
 
 
-def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples:
+def preview_from(data: container.Source, **how: Unpack[Decoding]) -> Samples:
     """The small image that a file of a multi-scale model begins with.
 
     Nothing after the first part of the last strip is read, so a file may be cut off there; of an
@@ -466,7 +460,7 @@ def preview_from(stream: container.Readable, **how: Unpack[Decoding]) -> Samples
         ModelError: as :func:`decode`.
         BackendError: as :func:`decode`.
     """
-    reader = container.Reader(stream)
+    reader = container.Reader(container.stream_of(data))
     header = reader.header
     check_claim(header, how.get("max_pixels", MAX_PIXELS))
     strips: list[Samples] = []
@@ -547,13 +541,16 @@ class FileInfo:
         return 8 * self.file_bytes / (self.width * self.height * self.channels)
 
 
-def inspect(stream: container.Readable) -> FileInfo:
+def inspect(data: container.Source) -> FileInfo:
     """Read a ``.pxc`` file without decoding it; all its checksums but the samples' are checked.
+
+    Args:
+        data: the file, in hand or a binary stream, which is read to its end.
 
     Raises:
         FormatError: it is not a whole, undamaged ``.pxc`` file.
     """
-    counting = _CountingReader(stream)
+    counting = _CountingReader(container.stream_of(data))
     reader = container.Reader(counting)
     parts = [(len(payload), last) for payload, last in reader]
     header = reader.header

@@ -14,6 +14,7 @@ decoded from it. One strip costs 58 bytes besides its payload, each further stri
 A strip has one part, chunk ``S``, or several, those before the last ``P``.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Generator, Iterator
@@ -74,12 +75,23 @@ class Readable(Protocol):
         ...
 
 
+Source = bytes | bytearray | memoryview | Readable
+"""A file in hand, or a stream of it."""
+
+
 class Writable(Protocol):
     """A blocking sink of bytes: a file opened in binary mode, a pipe, a socket file."""
 
     def write(self, data: bytes, /) -> int:
         """Take some of ``data`` and return the number of bytes taken."""
         ...
+
+
+def stream_of(source: Source) -> Readable:
+    """A stream of a file in hand; a stream as it is."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return io.BytesIO(bytes(source))
+    return source
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class Salvaged:
     damage: tuple[str, ...]
 
 
-def salvage(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Salvaged:
+def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     """Restore what is whole of the image in a ``.pxc`` file that may be damaged.
 
     Of a file with restart points, in tiles, or of PNG and WebP inside, that is every strip that is
@@ -62,7 +62,7 @@ def salvage(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Salvag
     each has passed the checksum of its strip. Metadata that are damaged are left out.
 
     Args:
-        data: the file, or a stream, which is read to its end.
+        data: the file, in hand or a binary stream, which is read to its end.
         how: keywords of :func:`pixelcodec.decode`, see :class:`pixelcodec.stream.Decoding`.
 
     Raises:
@@ -71,7 +71,7 @@ def salvage(data: bytes | container.Readable, **how: Unpack[Decoding]) -> Salvag
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
     """
-    file = data if isinstance(data, bytes) else _read(data)
+    file = _read(container.stream_of(data))
     head = container.read_head(file)
     header = head.header
     check_claim(header, how.get("max_pixels", MAX_PIXELS))

@@ -286,7 +286,7 @@ def test_a_file_comes_back(model: str, file: bytes) -> None:
 
 
 def test_a_file_has_its_model_s_bits(model: str) -> None:
-    found = evaluation.evaluate(picture(30, 41), model, engine())
+    found = evaluation.evaluate(picture(30, 41), model)
     assert found.file_bytes == pytest.approx(found.model_bits / 8, rel=0.01, abs=90)
 
 
@@ -301,7 +301,7 @@ def test_a_preview_needs_the_first_part_alone(model: str, file: bytes) -> None:
     info = api.inspect(io.BytesIO(file))
     assert 0 < info.preview_bytes < sum(info.strips) / 2
     enough = 36 + 9 + info.preview_bytes
-    found = api.preview_from(io.BytesIO(file[:enough]), model=model)
+    found = api.preview_from(file[:enough], model=model)
     np.testing.assert_array_equal(found, picture(30, 41)[::2, ::2])
     with pytest.raises(FormatError, match="truncated"):
         api.preview_from(io.BytesIO(file[: enough - 1]), model=model)

@@ -2,7 +2,7 @@
 
 import io
 import threading
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -294,6 +294,31 @@ def striped(restart: bool) -> tuple[bytes, Any]:
     return pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=restart), samples
 
 
+@pytest.mark.parametrize("given", [bytes, bytearray, memoryview, io.BytesIO])
+@pytest.mark.parametrize(
+    "act",
+    [
+        pixelcodec.decode,
+        pixelcodec.decode_from,
+        pixelcodec.decode_picture,
+        pixelcodec.decode_image,
+        pixelcodec.inspect,
+        pixelcodec.salvage,
+        partial(pixelcodec.decode, region=(1, 2, 3, 4)),
+    ],
+)
+def test_files_are_taken_in_any_form(act: Any, given: Any) -> None:
+    file, _ = striped(restart=True)
+    found, expected = act(given(file)), act(io.BytesIO(file))
+    assert np.array_equal(found, expected) if isinstance(found, np.ndarray) else found == expected
+
+
+def test_half_of_the_bytes_of_a_buffer_are_a_file() -> None:
+    file, samples = striped(restart=False)
+    spread = bytes(byte for pair in zip(file, file, strict=True) for byte in pair)
+    np.testing.assert_array_equal(pixelcodec.decode(memoryview(spread)[::2]), samples)
+
+
 @pytest.mark.parametrize("restart", [False, True], ids=["chained", "restart"])
 class TestRegions:
     @settings(deadline=None, max_examples=20)
@@ -324,6 +349,13 @@ class TestRegions:
 
 
 class TestJobs:
+    @pytest.mark.parametrize("jobs", [0, -1])
+    @pytest.mark.parametrize("region", [None, (0, 0, 1, 1)])
+    def test_less_than_one_is_refused(self, region: Any, jobs: int) -> None:
+        for decode in (pixelcodec.decode, pixelcodec.decode_picture):
+            with pytest.raises(ValueError, match=f"{jobs} jobs: there must be 1 or more"):
+                decode(striped(restart=True)[0], region=region, jobs=jobs)
+
     def test_processes_give_the_same_samples_and_count_them(self) -> None:
         samples = np.random.default_rng(3).integers(0, 256, (9, 7, 3), np.uint8)
         data = pixelcodec.encode(samples, model=MODEL, strip_rows=3, restart=True)
