@@ -21,7 +21,7 @@ from pixelcodec import api, evaluation, sampling
 from pixelcodec.models import zoo
 from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.program import Samples
-from pixelcodec.runtime import make_engine
+from pixelcodec.runtime import Compute
 
 DRAWN = 64
 COMPLETED = 8
@@ -31,8 +31,7 @@ COMPLETIONS = 5
 
 def measure(model: str, kind: str, images: Samples) -> dict[str, Any]:
     """Bits of ``images`` and of their file, which is decoded, and seconds of both."""
-    engine = make_engine(zoo.load(model), device="cpu")
-    found = evaluation.evaluate_data_set(kind, images, model, engine)
+    found = evaluation.evaluate_data_set(kind, images, model, Compute(device="cpu"))
     page = evaluation.page_of(images, DATA_SETS[kind].bit_depth == 1)
     side = images.shape[1]
     data, encode_seconds = timed(lambda: api.encode(page, model=model, tile=side))

@@ -24,7 +24,7 @@ from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import table
 
 if TYPE_CHECKING:  # the library imports torch
-    from pixelcodec.engine import Engine
+    from pixelcodec import runtime
     from pixelcodec.evaluation import Evaluation
     from pixelcodec.models.architectures import FloatNetwork
 
@@ -67,7 +67,8 @@ def evaluate(
     """Show the bits of a model beside those of its files.
 
     PATHS are images and folders of images. Bits per sample (bits per dimension): of the float
-    network where a checkpoint is given, of the integer network, and of the real file. Or:
+    network where a checkpoint is given, of the integer network, and of the real file, made at
+    effort 2, at which the model stays as it is. Or:
     --data KIND:FOLDER, KIND one of mnist (binarised; nats an image), cifar10, imagenet32,
     imagenet64, mosaic and photos32.
     """
@@ -78,16 +79,16 @@ def evaluate(
     import torch
 
     from pixelcodec.models import zoo
-    from pixelcodec.runtime import make_engine
+    from pixelcodec.runtime import Compute
 
-    threads = compute["threads"]
-    torch.set_num_threads(threads or 1)
+    how = Compute(**compute)
+    torch.set_num_threads(how.threads or 1)
     with errors_about(None):
-        engine = make_engine(zoo.load(model), compute["backend"], compute["device"])
+        how.engine(zoo.load(model))  # what is wrong with it is told once, not of each image
     network = None if checkpoint is None else _float_network(checkpoint)
     if data is not None:
-        _evaluate_data(data, images, model, engine, network, threads, as_json, quiet)
-    elif _evaluate_images(paths, model, engine, network, threads, as_json, quiet):
+        _evaluate_data(data, images, model, how, network, as_json, quiet)
+    elif _evaluate_images(paths, model, how, network, as_json, quiet):
         ctx.exit(1)
 
 
@@ -111,9 +112,8 @@ Row = tuple[Path, "Evaluation", float | None]
 def _evaluate_images(
     paths: tuple[Path, ...],
     model: str,
-    engine: "Engine",
+    compute: "runtime.Compute",
     network: "FloatNetwork | None",
-    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> bool:
@@ -123,7 +123,7 @@ def _evaluate_images(
     with progress_bar("eval", quiet=quiet, unit="images") as progress:
         for done, file in enumerate(files):
             try:
-                rows.append((file, *_evaluate(file, model, engine, network, threads)))
+                rows.append((file, *_evaluate(file, model, compute, network)))
             except Failure as failure:
                 failure.show()
                 failed = True
@@ -134,11 +134,7 @@ def _evaluate_images(
 
 
 def _evaluate(
-    file: Path,
-    model: str,
-    engine: "Engine",
-    network: "FloatNetwork | None",
-    threads: int | None,
+    file: Path, model: str, compute: "runtime.Compute", network: "FloatNetwork | None"
 ) -> tuple["Evaluation", float | None]:
     from pixelcodec import evaluation
     from pixelcodec.models.train import float_bits
@@ -146,7 +142,7 @@ def _evaluate(
 
     with errors_about(file):
         image = read_picture(read_bytes(file)).to_array()
-        found = evaluation.evaluate(image, model, engine, threads=threads)
+        found = evaluation.evaluate(image, model, compute)
     if network is None:
         return found, None
     return found, float_bits(network, image.reshape(1, *image.shape[:2], -1))
@@ -199,9 +195,8 @@ def _evaluate_data(
     data: DataFolder,
     count: int | None,
     model: str,
-    engine: "Engine",
+    compute: "runtime.Compute",
     network: "FloatNetwork | None",
-    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -217,7 +212,7 @@ def _evaluate_data(
         errors_about(data.folder),
         progress_bar("eval", quiet=quiet) as progress,
     ):
-        found = evaluation.evaluate_data_set(data.kind, images, model, engine, progress, threads)
+        found = evaluation.evaluate_data_set(data.kind, images, model, compute, progress)
     bits = None if network is None else float_bits(network, images)
     facts = {
         **dataclasses.asdict(found),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -17,7 +17,7 @@ from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Samples
 from pixelcodec.plan import default_strip_rows
-from pixelcodec.runtime import Progress, cpu_threads
+from pixelcodec.runtime import Compute, Progress, cpu_threads
 
 Integers = npt.NDArray[Any]
 
@@ -81,24 +81,23 @@ class Evaluation:
 def evaluate(
     image: Image,
     model: str,
-    engine: Engine,
+    compute: Compute,
     tile: int | None = None,
     progress: Progress | None = None,
-    threads: int | None = None,
 ) -> Evaluation:
-    """Compare the bits of ``model`` (made ready as ``engine``) with those of a real file.
+    """Compare the bits of ``model`` with those of a real file, for which it stays as it is.
 
     Args:
         image: uint8 [height, width] or [height, width, 3], or bool [height, width].
         model: name or path, as :func:`pixelcodec.encode` takes it.
-        engine: the same model.
+        compute: how it runs.
         tile: as :func:`pixelcodec.encode` takes it.
         progress: called with pixels done and pixels in all; each pixel is done twice.
-        threads: as :func:`pixelcodec.encode` takes it.
 
     Raises:
         UnsupportedImageError: the model does not code samples of so many bits.
-        ModelError: the model does not code images of so many channels.
+        ModelError: there is no such model, or it does not code images of so many channels.
+        BackendError: the back end or device cannot be used.
     """
     pixels = image.shape[0] * image.shape[1]
     tell = progress or (lambda done, total: None)
@@ -112,10 +111,10 @@ def evaluate(
     def count_again(done: int, _: int) -> None:
         tell(pixels + done, 2 * pixels)
 
-    with cpu_threads(threads):
-        bits = model_bits(image, engine, count, tile=tile)
+    with compute.running():
+        bits = model_bits(image, compute.engine(zoo.load(model)), count, tile=tile)
     data = api.encode(
-        image, model=model, threads=threads, tile=tile, effort=STATIC, progress=count_again
+        image, model=model, tile=tile, effort=STATIC, progress=count_again, **asdict(compute)
     )
     return Evaluation(image.size, bits, len(data))
 
@@ -154,9 +153,8 @@ def evaluate_data_set(
     kind: str,
     images: Samples,
     model: str,
-    engine: Engine,
+    compute: Compute,
     progress: Progress | None = None,
-    threads: int | None = None,
 ) -> DataSetEvaluation:
     """Compare the bits of ``model`` on small images with those of a file that holds all of them.
 
@@ -164,17 +162,17 @@ def evaluate_data_set(
         kind: of the data set, see :mod:`pixelcodec.models.datasets`.
         images: uint8 [n, side, side, channels] of its test set.
         model: as :func:`evaluate` takes it, like all that follow.
-        engine: likewise.
+        compute: likewise.
         progress: likewise.
-        threads: likewise.
 
     Raises:
         UnsupportedImageError: as :func:`evaluate`.
         ModelError: as :func:`evaluate`.
+        BackendError: as :func:`evaluate`.
     """
     binary = DATA_SETS[kind].bit_depth == 1
     page = page_of(images, binary)
-    found = evaluate(page, model, engine, images.shape[1], progress, threads)
+    found = evaluate(page, model, compute, images.shape[1], progress)
     scale = math.log(2) / len(images) if binary else 1 / images.size
     return DataSetEvaluation(
         data=kind,

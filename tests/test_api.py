@@ -37,6 +37,7 @@ from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.wavefront_pixelcnn import Config
+from pixelcodec.runtime import Compute
 
 CONFIG = Config(width=16, hidden=16, blocks=1, head=8, components=3)
 NETWORK = random_network(CONFIG, seed=1)
@@ -171,7 +172,7 @@ def test_a_file_is_as_long_as_the_bits_of_the_model(model: str, image: Samples) 
 
 @IMAGES
 def test_evaluation_tells_both(model: str, image: Samples) -> None:
-    found = evaluation.evaluate(image, model, Engine(NETWORK, "int64"))
+    found = evaluation.evaluate(image, model, Compute(backend="int64"))
     assert found.samples == image.size
     assert found.file_bytes == len(pixelcodec.encode(image, model=model, effort=STATIC))
     assert found.model_bpsp < found.file_bpsp < found.model_bpsp + 8 * 70 / image.size

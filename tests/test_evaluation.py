@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import pixelcodec.plan
 from coding import ignore, masses, random_network, randomised
 from pictures import noise, scene
-from pixelcodec import coder
+from pixelcodec import coder, evaluation
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.evaluation import BitMap, bit_map, model_bits
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
@@ -24,6 +24,7 @@ from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.program import Samples
 from pixelcodec.models.row_lstm import RowConfig, RowLSTM
 from pixelcodec.models.wavefront_pixelcnn import Config
+from pixelcodec.runtime import Compute
 
 Array = npt.NDArray[Any]
 
@@ -162,6 +163,19 @@ def test_each_pixel_is_told_once(name: str) -> None:
     told: list[int] = []
     bit_map(picture(name, 10, 13), engine(name), progress=told.append)
     assert sum(told) == 130
+
+
+def test_the_file_is_made_as_the_bits_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    def encode(image: Array, **how: Any) -> bytes:
+        calls.append(how)
+        return b""
+
+    monkeypatch.setattr(evaluation.api, "encode", encode)
+    evaluation.evaluate(scene(4, 4, 3), "photo-s", Compute("cpu", 2, "int64"))
+    (how,) = calls
+    assert {"device": "cpu", "threads": 2, "backend": "int64"}.items() <= how.items()
 
 
 def test_threads_belong_to_the_call() -> None:

@@ -286,7 +286,7 @@ def test_a_file_comes_back(model: str, file: bytes) -> None:
 
 
 def test_a_file_has_its_model_s_bits(model: str) -> None:
-    found = evaluation.evaluate(picture(30, 41), model)
+    found = evaluation.evaluate(picture(30, 41), model, runtime.Compute())
     assert found.file_bytes == pytest.approx(found.model_bits / 8, rel=0.01, abs=90)
 
 
