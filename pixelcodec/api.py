@@ -594,6 +594,6 @@ class _CountingReader:
         self._stream, self.count = stream, 0
 
     def read(self, size: int, /) -> bytes:
-        data = self._stream.read(size)
+        data = container.read_some(self._stream, size)
         self.count += len(data)
         return data

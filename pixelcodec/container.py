@@ -29,8 +29,8 @@ MAGIC = b"\x89PXC\r\n\x1a\n"
 VERSION = 1
 
 _FIELDS = struct.Struct("<4B2I2H8s")
-_CHUNK_HEAD = struct.Struct("<cI")
-_U32 = struct.Struct("<I")
+CHUNK_HEAD = struct.Struct("<cI")  # tag, length of the payload
+U32 = struct.Struct("<I")
 _U32_MAX = 2**32 - 1
 WIDTH_MAX = 2**18  # a decoder holds some rows of activations, a kilobyte a column
 _HEIGHT_MAX = 2**31 - 1
@@ -51,12 +51,12 @@ METADATA_MOST = 2**26
 CHANGES_MOST = 2**24
 """Bytes of changes of the model."""
 
-_METADATA = b"M"
-_DEFLATED = b"Z"
-_CHANGES = b"A"
-_PART = b"P"
-_STRIP = b"S"
-_END = b"E"
+METADATA = b"M"
+DEFLATED = b"Z"
+CHANGES = b"A"
+PART = b"P"
+STRIP = b"S"
+END = b"E"
 
 _PARTS_MOST = 8
 """Parts of a strip."""
@@ -92,6 +92,18 @@ def stream_of(source: Source) -> Readable:
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(bytes(source))
     return source
+
+
+def read_some(fh: Readable, size: int) -> bytes:
+    """Read 1 to ``size`` bytes, at most a mebibyte; none at the end of the stream.
+
+    Raises:
+        BlockingIOError: ``fh`` has no bytes yet.
+    """
+    data = fh.read(min(size, _PIECE))
+    if data is None:  # what a raw stream in non-blocking mode returns
+        raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+    return data
 
 
 @dataclass(frozen=True)
@@ -241,9 +253,9 @@ class Writer:
         if metadata:
             deflated = zlib.compress(metadata, 9)
             smaller = len(deflated) < len(metadata)
-            self._write_chunk(*(_DEFLATED, deflated) if smaller else (_METADATA, metadata))
+            self._write_chunk(*(DEFLATED, deflated) if smaller else (METADATA, metadata))
         if changes:
-            self._write_chunk(_CHANGES, changes)
+            self._write_chunk(CHANGES, changes)
 
     def strip(self, *parts: bytes) -> None:
         """Write the next strip.
@@ -264,8 +276,8 @@ class Writer:
             raise ValueError(f"a strip of {longest} bytes; this one can have {limit}")
         *before, last = parts
         for part in before:
-            self._write_chunk(_PART, part)
-        self._write_chunk(_STRIP, last)
+            self._write_chunk(PART, part)
+        self._write_chunk(STRIP, last)
         self._strips_written += 1
 
     def close(self, samples_crc: int) -> None:
@@ -283,14 +295,14 @@ class Writer:
         if self._strips_written != self.header.strips:
             raise ValueError(f"{self._strips_written} of {self.header.strips} strips are written")
         _require("samples_crc", samples_crc, 0 <= samples_crc <= _U32_MAX, "0 to 2**32 - 1")
-        self._write_chunk(_END, _U32.pack(samples_crc))
+        self._write_chunk(END, U32.pack(samples_crc))
         self._closed = True
 
     def _write_chunk(self, tag: bytes, payload: bytes) -> None:
-        self._write_with_crc(_CHUNK_HEAD.pack(tag, len(payload)) + payload)
+        self._write_with_crc(CHUNK_HEAD.pack(tag, len(payload)) + payload)
 
     def _write_with_crc(self, record: bytes) -> None:
-        self._write(record + _U32.pack(zlib.crc32(record)))
+        self._write(record + U32.pack(zlib.crc32(record)))
 
     def _write(self, data: bytes) -> None:
         write_all(self._fh, data)
@@ -431,9 +443,7 @@ class Reader:
         parser = Parser()
         ended = False
         while not ended:
-            data = self._fh.read(min(parser.wanted, _PIECE))
-            if data is None:  # what a raw stream in non-blocking mode returns
-                raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+            data = read_some(self._fh, parser.wanted)
             ended = not data
             yield from parser.records(data)
 
@@ -461,7 +471,7 @@ def read_head(data: bytes) -> Head:
         FormatError: They are damaged, or need a newer pixelcodec.
     """
     source = _Source()
-    source.feed(data[: len(MAGIC) + _FIELDS.size + 8 + _U32.size])
+    source.feed(data[: len(MAGIC) + _FIELDS.size + 8 + U32.size])
     source.feed(b"")
     try:
         next(_header(source))
@@ -477,7 +487,7 @@ def inflated_metadata(payload: bytes) -> bytes:
     Raises:
         FormatError: It is damaged, or claims more than :data:`METADATA_MOST` bytes.
     """
-    return _inflated(payload, _Chunk(_DEFLATED, len(payload), 0, "the metadata", 0))
+    return _inflated(payload, _Chunk(DEFLATED, len(payload), 0, "the metadata", 0))
 
 
 @dataclass(frozen=True)
@@ -524,7 +534,7 @@ class _Source:
 
     def check_crc(self, crc: int, what: str) -> Generator[None, None, None]:
         """Compare ``crc``, computed over ``what``, with the stored one that comes next."""
-        (stored,) = _U32.unpack((yield from self.take(_U32.size, what)))
+        (stored,) = U32.unpack((yield from self.take(U32.size, what)))
         if stored != crc:
             raise FormatError(
                 f"damaged: CRC mismatch in {what} (stored {stored:08x}, computed {crc:08x})"
@@ -545,9 +555,9 @@ def _parse(source: _Source) -> Generator[Record | None, None, None]:
         changes = yield from _changes(source, chunk)
     yield Start(header, metadata, changes)
     index, parts = 0, 0
-    while (chunk := (yield from _chunk_head(source, header, index))).tag != _END:
-        if chunk.tag in (_PART, _STRIP):
-            last = chunk.tag == _STRIP
+    while (chunk := (yield from _chunk_head(source, header, index))).tag != END:
+        if chunk.tag in (PART, STRIP):
+            last = chunk.tag == STRIP
             _check_strip(chunk, header, index, parts)
             yield Part((yield from _payload(source, chunk)), last)
             index, parts = (index + 1, 0) if last else (index, parts + 1)
@@ -561,16 +571,16 @@ def _chunk_head(source: _Source, header: Header, index: int) -> Generator[None, 
     strip = _strip_name(header, index)
     offset = source.offset
     expected = strip if index < header.strips else "the end mark"
-    head = yield from source.take(_CHUNK_HEAD.size, expected)
-    tag, length = _CHUNK_HEAD.unpack(head)
+    head = yield from source.take(CHUNK_HEAD.size, expected)
+    tag, length = CHUNK_HEAD.unpack(head)
     if not (tag.isascii() and tag.isalpha()):
         raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
     names = {
-        **dict.fromkeys((_METADATA, _DEFLATED), "the metadata"),
-        _CHANGES: "the changes of the model",
-        _STRIP: strip,
-        _PART: f"a part of {strip}",
-        _END: "the end mark",
+        **dict.fromkeys((METADATA, DEFLATED), "the metadata"),
+        CHANGES: "the changes of the model",
+        STRIP: strip,
+        PART: f"a part of {strip}",
+        END: "the end mark",
     }
     name = names.get(tag, f"chunk '{tag.decode()}'")
     return _Chunk(tag, length, offset, name, zlib.crc32(head))
@@ -581,15 +591,15 @@ def _strip_name(header: Header, index: int) -> str:
 
 
 def _metadata(source: _Source, chunk: _Chunk) -> Needs:
-    if chunk.tag not in (_METADATA, _DEFLATED):
+    if chunk.tag not in (METADATA, DEFLATED):
         raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} where metadata should be")
     _check_claim(chunk, METADATA_MOST)
     payload = yield from _payload(source, chunk)
-    return payload if chunk.tag == _METADATA else _inflated(payload, chunk)
+    return payload if chunk.tag == METADATA else _inflated(payload, chunk)
 
 
 def _changes(source: _Source, chunk: _Chunk) -> Needs:
-    if chunk.tag != _CHANGES:
+    if chunk.tag != CHANGES:
         raise FormatError(
             f"damaged at byte {chunk.offset}: {chunk.name} where changes of the model should be"
         )
@@ -619,7 +629,7 @@ def _inflated(payload: bytes, chunk: _Chunk) -> bytes:
 
 
 def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
-    if parts + (chunk.tag == _PART) == _PARTS_MOST:
+    if parts + (chunk.tag == PART) == _PARTS_MOST:
         raise FormatError(
             f"damaged at byte {chunk.offset}: a strip has at most {_PARTS_MOST} parts"
         )
@@ -646,19 +656,19 @@ def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
         left -= len(piece)
     yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
-    if chunk.tag in (_METADATA, _DEFLATED, _CHANGES):
+    if chunk.tag in (METADATA, DEFLATED, CHANGES):
         raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} out of place")
     if chunk.tag.isupper():
         raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
 
 
 def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generator[None, None, End]:
-    if chunk.length != _U32.size:
+    if chunk.length != U32.size:
         raise FormatError(
             f"damaged at byte {chunk.offset}: the end mark claims {chunk.length} bytes, "
-            f"it has {_U32.size}"
+            f"it has {U32.size}"
         )
-    (samples_crc,) = _U32.unpack((yield from _payload(source, chunk)))
+    (samples_crc,) = U32.unpack((yield from _payload(source, chunk)))
     if index < header.strips:
         raise FormatError(
             f"missing strips: the end mark at byte {chunk.offset} comes after {index} of "

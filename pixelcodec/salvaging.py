@@ -5,7 +5,7 @@ missing or a length is damaged, the next whole chunk is searched, and strips beh
 counted from the end mark. Strips that could be at several places are lost.
 """
 
-import struct
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,18 @@ from typing import NamedTuple, Unpack
 import numpy as np
 
 from pixelcodec import container, metadata
-from pixelcodec.container import Header, Start
+from pixelcodec.container import (
+    CHANGES,
+    CHUNK_HEAD,
+    DEFLATED,
+    END,
+    METADATA,
+    PART,
+    STRIP,
+    U32,
+    Header,
+    Start,
+)
 from pixelcodec.errors import FormatError
 from pixelcodec.limits import MAX_BYTES, check_memory, check_memory_of_rows
 from pixelcodec.pictures import Chunk, Picture, Samples
@@ -26,13 +37,7 @@ from pixelcodec.strips import Count, Engines, ImageDecoder, independent
 STRIPE = 8
 """Pixels across each stripe of the mark."""
 
-_HEAD = struct.Struct("<cI")
-_CRC = struct.Struct("<I")
-_STRIP, _PART, _END = b"S", b"P", b"E"
-_METADATA, _DEFLATED, _CHANGES = b"M", b"Z", b"A"
-_KNOWN = (_STRIP, _PART, _END, _METADATA, _DEFLATED, _CHANGES)
-
-_PIECE = 2**20
+_KNOWN = (STRIP, PART, END, METADATA, DEFLATED, CHANGES)
 
 _CHECKED_MOST = 64
 """How often a byte is looked at, on average, before the search for chunks is given up."""
@@ -80,7 +85,7 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
 
     pieces = list(_pieces(file, head.size))
     damage = [piece.what for piece in pieces if piece.what]
-    changes = _first(pieces, _CHANGES) if head.has_changes else b""
+    changes = _first(pieces, CHANGES) if head.has_changes else b""
     if changes is None:
         raise FormatError("the changes of the model are damaged: no strip can be decoded")
     chunks, why = _chunks(pieces, header) if head.has_metadata else ((), "")
@@ -142,7 +147,7 @@ def _pieces(file: bytes, at: int) -> Iterator[_Piece]:
     while at < len(file):
         if whole := search.whole(at):
             tag = file[at : at + 1]
-            yield _Piece(tag, file[at + _HEAD.size : whole - _CRC.size])
+            yield _Piece(tag, file[at + CHUNK_HEAD.size : whole - U32.size])
             at = whole
         elif ends := search.framed(at):
             for end in ends:
@@ -152,7 +157,7 @@ def _pieces(file: bytes, at: int) -> Iterator[_Piece]:
         else:
             begin, at, tag = at, search.next_whole(at + 1), b""
             yield _Piece(b"", None, f"damaged: no chunks from byte {begin} to byte {at}")
-    if tag != _END:
+    if tag != END:
         yield _Piece(b"", None, f"truncated at byte {len(file)}")
 
 
@@ -169,8 +174,8 @@ class _Search:
         if end is None or self._left < 0:
             return None
         self._left -= end - at
-        body = end - _CRC.size
-        right = _CRC.unpack_from(self._file, body)[0] == zlib.crc32(self._view[at:body])
+        body = end - U32.size
+        right = U32.unpack_from(self._file, body)[0] == zlib.crc32(self._view[at:body])
         return end if right else None
 
     def framed(self, at: int) -> list[int]:
@@ -192,10 +197,10 @@ class _Search:
 
     def _end(self, at: int) -> int | None:
         """Where the chunk at a byte ends by what it says; None if there can be none."""
-        if at + _HEAD.size > len(self._file):
+        if at + CHUNK_HEAD.size > len(self._file):
             return None
-        tag, length = _HEAD.unpack_from(self._file, at)
-        end = at + _HEAD.size + length + _CRC.size
+        tag, length = CHUNK_HEAD.unpack_from(self._file, at)
+        end = at + CHUNK_HEAD.size + length + U32.size
         return end if tag.isalpha() and end <= len(self._file) else None
 
 
@@ -206,11 +211,11 @@ def _first(pieces: Iterable[_Piece], *tags: bytes) -> bytes | None:
 
 def _chunks(pieces: Iterable[_Piece], header: Header) -> tuple[tuple[Chunk, ...], str]:
     """Metadata, or why there are none."""
-    found = next((piece for piece in pieces if piece.tag in (_METADATA, _DEFLATED)), None)
+    found = next((piece for piece in pieces if piece.tag in (METADATA, DEFLATED)), None)
     if found is None or found.payload is None:
         return (), "the metadata are lost"
     try:
-        deflated = found.tag == _DEFLATED
+        deflated = found.tag == DEFLATED
         data = container.inflated_metadata(found.payload) if deflated else found.payload
         return metadata.unpack(data, header.channels, header.bit_depth), ""
     except FormatError as error:
@@ -254,12 +259,12 @@ def _runs(pieces: Iterable[_Piece]) -> list[_Run]:
             case b"":
                 runs.append(_Run([], False))
                 parts = []
-            case b"P":
+            case container.PART:
                 parts.append(payload)
-            case b"S":
+            case container.STRIP:
                 runs[-1].strips.append([*parts, payload])
                 parts = []
-            case b"E":
+            case container.END:
                 runs[-1] = runs[-1]._replace(ends=True)
     return runs
 
@@ -315,11 +320,11 @@ def _whole(
 
 def _checked(pieces: Iterable[_Piece], samples: Samples) -> list[str]:
     """What the checksum of all samples says against them."""
-    stored = _first(pieces, _END)
-    if stored is None or len(stored) != _CRC.size:
+    stored = _first(pieces, END)
+    if stored is None or len(stored) != U32.size:
         return ["the checksum of all samples is lost"]
     try:
-        check_crc(crc_of(samples), *_CRC.unpack(stored))
+        check_crc(crc_of(samples), *U32.unpack(stored))
     except FormatError as error:
         return [str(error)]
     return []
@@ -327,4 +332,4 @@ def _checked(pieces: Iterable[_Piece], samples: Samples) -> list[str]:
 
 def _read(stream: container.Readable) -> bytes:
     """All of a stream."""
-    return b"".join(iter(lambda: stream.read(_PIECE), b""))
+    return b"".join(iter(lambda: container.read_some(stream, sys.maxsize), b""))

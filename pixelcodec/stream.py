@@ -17,6 +17,7 @@ bytes in hand. None of them may be used by two threads at once; two of them may.
 import io
 import os
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -42,8 +43,6 @@ from pixelcodec.verification import Verifier
 
 MAX_PIXELS = 2**28
 """Images that are claimed to be larger are decoded only where the caller allows it."""
-
-_PIECE = 2**20
 
 
 class Coding(TypedDict, total=False):
@@ -467,7 +466,7 @@ class RowReader:
         while self._decoder.header is None:
             self._pump()
         self.header, self.chunks = self._decoder.header, self._decoder.chunks
-        self._held: list[Samples] = []
+        self._held: deque[Samples] = deque()
 
     def close(self) -> None:
         """Close the file, if :func:`open` opened it."""
@@ -488,31 +487,42 @@ class RowReader:
             FormatError: the file is damaged or not whole; of the last rows this is known only
                 when the iteration has ended by itself.
         """
-        yield from self._held
-        self._held = []
-        while not self._ended:
-            yield from self._pump()
+        while self._held or not self._ended:
+            if not self._held:
+                self._held += self._pump()
+            while self._held:
+                yield self._held.popleft()
 
     def read(self, rows: int | None = None) -> Samples:
         """Give the next ``rows``, or as many as are left: all of them by default.
 
         Raises:
-            FormatError: as when iterating.
+            FormatError: as when iterating; fewer rows may still be had.
+            ValueError: the count is negative.
         """
-        while not self._ended and (rows is None or sum(map(len, self._held)) < rows):
-            self._held += self._pump()
-        found = np.concatenate([self._nothing(), *self._held])
-        self._held = [] if rows is None else [found[rows:]]
-        return found[:rows]
+        if rows is not None and rows < 0:
+            raise ValueError(f"{rows} rows: give 0 or more, or None for all that are left")
+        held = sum(map(len, self._held))
+        while not self._ended and (rows is None or held < rows):
+            blocks = self._pump()
+            held += sum(map(len, blocks))
+            self._held += blocks
+        left = held if rows is None else rows
+        found = [self._nothing()]
+        while self._held and left:
+            block = self._held.popleft()
+            if len(block) > left:
+                self._held.appendleft(block[left:])
+            found.append(block[:left])
+            left -= len(found[-1])
+        return np.concatenate(found)
 
     def _pump(self) -> list[Samples]:
-        data = self._fh.read(min(self._decoder.wanted, _PIECE))
-        if data is None:  # what a raw stream in non-blocking mode returns
-            raise BlockingIOError("the input has no bytes yet: it must be in blocking mode")
+        data = container.read_some(self._fh, self._decoder.wanted)
         if data:
             return self._decoder.write(data)
-        self._ended = True
         self._decoder.finish()
+        self._ended = True
         return []
 
     def _nothing(self) -> Samples:

@@ -254,6 +254,49 @@ class TestFiles:
         reader.read(1)
         assert fh.tell() == 36 + 9 + strip
 
+    def test_rows_are_read_in_any_counts(self, samples: Any) -> None:
+        data = encoded((3, 8, ()), samples, strip_rows=3)
+        with pixelcodec.stream_reader(io.BytesIO(data)) as reader:
+            blocks = [reader.read(count) for count in (1, 0, 4, 1)]
+            assert [len(block) for block in blocks] == [1, 0, 4, 1]
+            blocks += [next(iter(reader)), reader.read(9)]
+        np.testing.assert_array_equal(np.concatenate(blocks), samples)
+
+    def test_rows_that_wait_are_not_copied(self, samples: Any) -> None:
+        reader = pixelcodec.stream_reader(io.BytesIO(encoded((3, 8, ()), samples)))
+        reader.read(1)
+        before = reader._held[0].base
+        reader.read(1)
+        assert reader._held[0].base is before
+
+    def test_fewer_than_no_rows_are_refused(self, samples: Any) -> None:
+        reader = pixelcodec.stream_reader(io.BytesIO(encoded((3, 8, ()), samples)))
+        with pytest.raises(ValueError, match="-1 rows: give 0 or more, or None"):
+            reader.read(-1)
+        np.testing.assert_array_equal(reader.read(), samples)
+
+    def test_rows_above_the_damage_can_be_read_and_the_damage_is_not_forgotten(
+        self, samples: Any
+    ) -> None:
+        reader = pixelcodec.stream_reader(
+            io.BytesIO(encoded((3, 8, ()), samples, strip_rows=2)[:-20])
+        )
+        for _ in range(2):
+            with pytest.raises(FormatError, match="truncated"):
+                reader.read(7)
+        np.testing.assert_array_equal(reader.read(6), samples[:6])
+        with pytest.raises(FormatError, match="truncated"):
+            reader.read()
+
+    def test_streams_that_do_not_block_are_refused(self) -> None:
+        class Empty(io.RawIOBase):
+            def read(self, size: int = -1, /) -> None:  # type: ignore[override]
+                return None
+
+        for act in (pixelcodec.decode, pixelcodec.salvage, pixelcodec.inspect):
+            with pytest.raises(BlockingIOError, match="must be in blocking mode"):
+                act(Empty())
+
     @pytest.mark.parametrize("size", [0, 20, 60, -1])
     def test_truncated_streams(self, samples: Any, size: int) -> None:
         fh = io.BytesIO(encoded((3, 8, ()), samples)[:size])
