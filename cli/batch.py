@@ -21,7 +21,13 @@ from pixelcodec.cli.common import (
     recursive_option,
 )
 from pixelcodec.cli.files import STANDARD_STREAM, atomic_output
-from pixelcodec.cli.inputs import check_output, find_sources, make_folders, plan_outputs
+from pixelcodec.cli.inputs import (
+    check_output,
+    find_sources,
+    make_folders,
+    passed_over,
+    plan_outputs,
+)
 from pixelcodec.cli.progress import Report, Watch, files_bar
 from pixelcodec.cli.work import Loss, Sink, Task, Work
 
@@ -68,12 +74,12 @@ class Batch:
         if self.force and self.skip_existing:
             raise click.UsageError("give -f or --skip-existing, not both")
         sources, refused = find_sources(self.paths, inputs, recursive=self.recursive)
-        tasks = plan_outputs(sources, suffix, output=self.output, out_dir=self.out_dir)
+        tasks, colliding = plan_outputs(sources, suffix, output=self.output, out_dir=self.out_dir)
         if self.out_dir is not None:
             make_folders(tasks, self.out_dir)
         if alone is not None and len(tasks) == 1:
             work = alone
-        self._run(work, tasks, refused, say=functools.partial(click.echo, err=True))
+        self._run(work, tasks, refused | colliding, say=functools.partial(click.echo, err=True))
 
     def check(self, work: Work, inputs: Collection[str]) -> None:
         """Check each file, which has no output, and go on and exit as :meth:`convert` does.
@@ -103,6 +109,8 @@ class Batch:
                 _here(tasks, do, tally.add)
         if tally.count > 1 and not self.quiet:
             click.echo(tally.summary(), err=True)
+        if self.recursive and not self.quiet and (ignored := passed_over(self.paths)):
+            click.echo(ignored, err=True)
         if tally.failed:
             click.get_current_context().exit(1)
 

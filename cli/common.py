@@ -1,6 +1,7 @@
 """The options that commands share, and the one line that an error makes."""
 
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,8 +137,20 @@ def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
 
 def output_option(help_text: str, **settings: Any) -> Callable[[Command], Command]:
     """Add ``-o``, the path of the output."""
-    path = click.Path(path_type=Path)
+    path = _OutputPath(path_type=Path)
     return click.option("-o", "--output", type=path, metavar="FILE", help=help_text, **settings)
+
+
+class _OutputPath(click.Path):
+    """The path of a file to write; a folder's, which ends in a slash, would lose the slash."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        if not value:
+            self.fail("the name of the file is empty", param, ctx)
+        if str(value).endswith(("/", os.sep)):
+            self.fail(f"{value} is a folder; name a file in it", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Failure(click.ClickException):

@@ -19,7 +19,7 @@ from pixelcodec.cli.common import (
     path_argument,
     written_by_option,
 )
-from pixelcodec.cli.files import STANDARD_STREAM, binary_input
+from pixelcodec.cli.files import STANDARD_STREAM, binary_input, explained, not_pxc
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Loss, Sink, Task, Work
@@ -130,7 +130,8 @@ def salvage_file(
     from pixelcodec.salvaging import salvage
 
     progress = None if report is None else lambda done, total: report(Step(done, total))
-    with errors_about(task.source), binary_input(task.source) as stream:
+    source = task.source
+    with errors_about(source), explained(source, not_pxc), binary_input(source) as stream:
         found = salvage(stream, model=model, progress=progress, **compute)
     lost = _not_held(_write(found.picture, task, sink), task)
     if not found.damage:
@@ -176,7 +177,7 @@ def read_pxc(
 
     progress = None if report is None else lambda done, total: report(Step(done, total))
     coding: Coding = {"model": model, "progress": progress, **compute}
-    with errors_about(file), binary_input(file) as stream:
+    with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
         if preview:
             return Picture.from_array(api.preview_from(stream, **coding))
         try:

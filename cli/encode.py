@@ -15,7 +15,7 @@ from pixelcodec.cli.common import (
     examples,
     path_argument,
 )
-from pixelcodec.cli.files import read_bytes, unchanged
+from pixelcodec.cli.files import explained, not_an_image, read_bytes, unchanged
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
@@ -116,6 +116,10 @@ def encode(
     of BMP, GIF, JPEG, NumPy (npy), PBM, PGM, PPM, PAM, PNG, QOI, TIFF and WebP are read. Each image
     is coded by what makes its file smallest: a model, or PNG or WebP inside.
     """
+    if batch.output is not None and batch.output.suffix.lower() in suffixes.NOT_PXC:
+        raise click.UsageError(
+            f"-o {batch.output}: what encode writes is a .pxc file, not an image"
+        )
     choices: Choices = {
         "verify": verify,
         "model": model,
@@ -145,7 +149,8 @@ def encode_file(
 
     with errors_about(task.source), unchanged(task.source):
         source = read_bytes(task.source)
-        picture = read_picture(source)
+        with explained(task.source, not_an_image):
+            picture = read_picture(source)
         samples = picture.samples.size
         meter = _Meter(sink, samples, report)
         progress = None if report is None else meter.progress

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from errno import EEXIST
 from io import BufferedWriter, BytesIO, RawIOBase
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pixelcodec import suffixes
+from pixelcodec.cli.common import Failure
 from pixelcodec.cli.progress import is_terminal
+from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.new_file import new_file
 
 STANDARD_STREAM = Path("-")
@@ -28,6 +30,64 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
     """Return the files in a folder and the folders in it that end so, in any case, sorted."""
     inside = (path for path in folder.rglob("*") if path.suffix.lower() in endings)
     return sorted(path for path in inside if os.path.isfile(path))
+
+
+def suffixes_passed_over(folder: Path) -> list[str]:
+    """Return the suffix of each file in a folder, and in folders in it, whose kind is not known.
+
+    Hidden files are left out.
+    """
+    known = {*suffixes.IMAGES, suffixes.PXC}
+    inside = (path.relative_to(folder) for path in folder.rglob("*") if os.path.isfile(path))
+    shown = (path for path in inside if not any(part.startswith(".") for part in path.parts))
+    return [path.suffix.lower() for path in shown if path.suffix.lower() not in known]
+
+
+def not_pxc(path: Path) -> str | None:
+    """Say of what kind a file is that is an image, not a .pxc file."""
+    from pixelcodec.pictures.files import format_of
+
+    kind = format_of(_head(path))
+    return kind and f"this is a {kind} file, not a .pxc file"
+
+
+def not_an_image(path: Path) -> str | None:
+    """Say so of a file that is a .pxc file."""
+    from pixelcodec.container import MAGIC
+
+    if not _head(path).startswith(MAGIC):
+        return None
+    return "this is a .pxc file, not an image; `pixelcodec decode` reads it"
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file; none where they cannot be had, or only once."""
+    try:
+        if path == STANDARD_STREAM or not path.is_file():
+            return b""
+        with path.open("rb") as stream:
+            return stream.read(16)
+    except OSError:
+        return b""
+
+
+@contextmanager
+def explained(path: Path, mistake: Callable[[Path], str | None]) -> Iterator[None]:
+    """Where a file cannot be read, say that it is of another kind altogether, if it is.
+
+    Args:
+        path: Of the file.
+        mistake: :func:`not_pxc` or :func:`not_an_image`.
+
+    Raises:
+        Failure: It is.
+    """
+    try:
+        yield
+    except (FormatError, UnsupportedImageError) as error:
+        if what := mistake(path):
+            raise Failure(path, what) from error
+        raise
 
 
 def is_folder(path: Path) -> bool:

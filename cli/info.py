@@ -16,7 +16,7 @@ from pixelcodec.cli.common import (
     path_argument,
     recursive_option,
 )
-from pixelcodec.cli.files import binary_input
+from pixelcodec.cli.files import binary_input, explained, not_pxc
 from pixelcodec.cli.inputs import find_sources
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
@@ -59,7 +59,7 @@ def info(ctx: click.Context, paths: tuple[Path, ...], recursive: bool, as_json: 
 def _inspect(file: Path) -> "FileInfo":
     from pixelcodec import api
 
-    with errors_about(file), binary_input(file) as stream:
+    with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
         return api.inspect(stream)
 
 

@@ -7,8 +7,17 @@ from pathlib import Path
 
 import click
 
+from pixelcodec import suffixes
 from pixelcodec.cli.common import errors_about
-from pixelcodec.cli.files import STANDARD_STREAM, default_output, files_below, is_folder
+from pixelcodec.cli.files import (
+    STANDARD_STREAM,
+    default_output,
+    files_below,
+    is_folder,
+    not_an_image,
+    not_pxc,
+    suffixes_passed_over,
+)
 from pixelcodec.cli.work import Task
 
 
@@ -62,14 +71,18 @@ def find_sources(
 
 def plan_outputs(
     sources: Sequence[Source], suffix: str, *, output: Path | None, out_dir: Path | None
-) -> list[Task]:
-    """Give each file its output, and refuse as wrong usage what could lose one.
+) -> tuple[list[Task], dict[Path, str]]:
+    """Give each file its output, and refuse what could lose one: as wrong usage, or file by file.
 
     Args:
         sources: What is to be worked on.
         suffix: Of outputs that are not named.
         output: The output; there must be one source only.
         out_dir: The folder below which the outputs have the places of their sources.
+
+    Returns:
+        What is to be done, and which files cannot be worked on and why: those that are of the kind
+        that outputs are, and those that share an output.
     """
     if out_dir is not None and any(source.path == STANDARD_STREAM for source in sources):
         raise click.UsageError("standard input has no name for a file in --out-dir; use -o")
@@ -79,8 +92,25 @@ def plan_outputs(
         tasks = [Task(each.path, out_dir / each.place.with_suffix(suffix)) for each in sources]
     else:
         tasks = [Task(source.path, default_output(source.path, suffix)) for source in sources]
-    _refuse_collisions(tasks)
-    return tasks
+    mistake = not_an_image if suffix == suffixes.PXC else not_pxc
+    refused = {
+        task.source: what
+        for task in tasks
+        if _place(task.source) == _place(task.target) and (what := mistake(task.source))
+    }
+    tasks = [task for task in tasks if task.source not in refused]
+    _refuse_overwriting_inputs(tasks)
+    refused |= _collisions(tasks)
+    return [task for task in tasks if task.source not in refused], refused
+
+
+def passed_over(paths: Iterable[Path]) -> str | None:
+    """Say how many files in the folders among ``paths`` are of no known kind, if any are."""
+    found = [suffix for path in paths if is_folder(path) for suffix in suffixes_passed_over(path)]
+    if not found:
+        return None
+    count = f"{len(found):,} file{'s' if len(found) > 1 else ''}"
+    return f"{count} ignored: {', '.join(sorted({suffix or 'no suffix' for suffix in found}))}"
 
 
 def make_folders(tasks: Iterable[Task], out_dir: Path) -> None:
@@ -91,24 +121,34 @@ def make_folders(tasks: Iterable[Task], out_dir: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def _refuse_collisions(tasks: Iterable[Task]) -> None:
-    tasks = [task for task in tasks if STANDARD_STREAM not in (task.source, task.target)]
-    inputs = {os.path.realpath(task.source) for task in tasks}
-    writers: dict[str, Path] = {}
+def _refuse_overwriting_inputs(tasks: Iterable[Task]) -> None:
+    inputs = {_place(task.source) for task in tasks}
     for task in tasks:
-        assert task.target is not None
-        target = os.path.realpath(task.target)
-        if target in inputs:
+        if STANDARD_STREAM not in (task.source, task.target) and _place(task.target) in inputs:
             raise click.UsageError(
                 f"{task.source} would be written to {task.target}, which is an input; "
                 "name another output with -o or --out-dir"
             )
-        if other := writers.get(target):
-            raise click.UsageError(
-                f"{other} and {task.source} would both be written to {task.target}; "
-                "name their outputs one by one with -o"
-            )
-        writers[target] = task.source
+
+
+def _collisions(tasks: Iterable[Task]) -> dict[Path, str]:
+    """Find the files that share an output with others, and say with which."""
+    writers: dict[str, list[Task]] = {}
+    for task in tasks:
+        writers.setdefault(_place(task.target), []).append(task)
+    return {
+        task.source: f"{', '.join(str(each.source) for each in same if each is not task)} would be "
+        f"written to {task.target}, too; give one of them another name, or -o or --out-dir of its "
+        "own"
+        for same in writers.values()
+        if len(same) > 1
+        for task in same
+    }
+
+
+def _place(path: Path | None) -> str:
+    assert path is not None
+    return os.path.realpath(path)
 
 
 def _any_of(suffixes: Collection[str]) -> str:

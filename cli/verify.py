@@ -19,7 +19,7 @@ from pixelcodec.cli.common import (
     written_by_option,
 )
 from pixelcodec.cli.decode import read_pxc
-from pixelcodec.cli.files import is_folder, read_bytes
+from pixelcodec.cli.files import explained, is_folder, not_an_image, not_pxc, read_bytes
 from pixelcodec.cli.progress import Report
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Sink, Task
@@ -77,6 +77,8 @@ def verify_file(
 def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
     """Part the files from the image that one of them is compared with, if there is one."""
     match batch.paths:
+        case (image, file) if file.suffix == suffixes.PXC and (what := not_pxc(image)):
+            raise click.UsageError(f"{image}: {what}, which goes first: verify {file} {image}")
         case (file, image) if (
             image.suffix != suffixes.PXC and not is_folder(image) and not is_folder(file)
         ):
@@ -87,7 +89,7 @@ def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
 def _read_original(path: Path) -> "Picture":
     from pixelcodec.pictures import read_picture
 
-    with errors_about(path):
+    with errors_about(path), explained(path, not_an_image):
         return read_picture(read_bytes(path))
 
 

@@ -9,3 +9,6 @@ IMAGES = frozenset(
     )
 )
 """In a folder, only these are taken for images."""
+
+NOT_PXC = IMAGES.union((".avif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".npy"))
+"""What no ``.pxc`` file should be called."""

@@ -377,9 +377,9 @@ def test_decode_streams_from_stdin_to_stdout_as_png(pxc: Path, pixels: np.ndarra
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_an_existing_file_is_not_overwritten(command: str, photo: Path, pxc: Path) -> None:
-    output = Path("precious.png")
+    source, name = (photo, "precious.pxc") if command == "encode" else (pxc, "precious.png")
+    output = Path(name)
     output.write_bytes(b"precious")
-    source = photo if command == "encode" else pxc
 
     assert_fails_in_one_line(run(command, source, "-o", output), output)
     assert output.read_bytes() == b"precious"
@@ -387,9 +387,9 @@ def test_an_existing_file_is_not_overwritten(command: str, photo: Path, pxc: Pat
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_force_overwrites(command: str, photo: Path, pxc: Path) -> None:
-    output = Path("old.png")
+    source, name = (photo, "old.pxc") if command == "encode" else (pxc, "old.png")
+    output = Path(name)
     output.write_bytes(b"old")
-    source = photo if command == "encode" else pxc
 
     assert run(command, source, "-f", "-o", output).exit_code == 0
     assert output.read_bytes() != b"old"
@@ -660,6 +660,7 @@ def test_compare_runs_every_codec(photo: Path, pixels: np.ndarray) -> None:
     [
         ([], [""]),
         (["-m", "photo-s"], ["", " photo-s"]),
+        (["-m", "standard"], ["", " standard"]),
         (["-e", 1, "-e", "max"], [" e1", " max"]),
         (["-m", "photo-s", "-e", 9], [" e9", " photo-s e9"]),
     ],

@@ -146,17 +146,38 @@ def test_what_cannot_be_meant_is_wrong_usage(arguments: list[str], photos: Path)
 
 
 @pytest.mark.parametrize("out_dir", [(), ("--out-dir", "archive")], ids=["beside", "folder"])
-def test_two_inputs_of_one_output_are_found_before_any_work(
+def test_inputs_of_one_output_fail_and_the_others_go_on(
     out_dir: tuple[str, ...], photos: Path
 ) -> None:
     save(scene(5, 5), "photos/inner/b.png")
-    before = files_below(".")
+    save(scene(6, 9), "photos/inner/deep/c.tif")
 
     result = run("encode", "-r", photos, *out_dir, *M)
 
-    assert result.exit_code == 2
-    assert "photos/inner/b.png and photos/inner/b.ppm would both be written to" in result.stderr
-    assert files_below(".") == before
+    assert result.exit_code == 1
+    made = Path(out_dir[1]) if out_dir else photos
+    for one, other, output in (
+        ("inner/b.png", "inner/b.ppm", "inner/b.pxc"),
+        ("inner/deep/c.png", "inner/deep/c.tif", "inner/deep/c.pxc"),
+    ):
+        for this, that in ((one, other), (other, one)):
+            assert (
+                f"pixelcodec: photos/{this}: photos/{that} would be written to {made / output}, "
+                "too; give one of them another name, or -o or --out-dir of its own\n"
+            ) in result.stderr
+    assert "1 done, 4 failed" in result.stderr
+    assert {name for name in files_below(made) if name.endswith(".pxc")} == {"a.pxc"}
+
+
+def test_files_of_no_known_kind_are_counted(photos: Path) -> None:
+    for name in ("raw.dng", "inner/scan.JP2", "inner/README", ".hidden", "old.pxc"):
+        (photos / name).touch()
+
+    result = run("encode", "-r", photos, *M)
+
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[-1] == "4 files ignored: .dng, .jp2, .txt, no suffix"
+    assert "ignored" not in run("encode", "-qfr", photos, *M).stderr
 
 
 def test_an_input_is_never_written_over(photos: Path) -> None:
@@ -176,15 +197,13 @@ def test_outputs_are_told_apart_or_refused(places: list[Path]) -> None:
     sources = [Source(Path("in") / place, place) for place in places]
     bare = [place.with_suffix("") for place in places]
 
-    if len(set(bare)) < len(bare):
-        with pytest.raises(click.UsageError, match="would both be written to"):
-            plan_outputs(sources, ".pxc", output=None, out_dir=Path("out"))
-    else:
-        tasks = plan_outputs(sources, ".pxc", output=None, out_dir=Path("out"))
-        assert [task.source for task in tasks] == [source.path for source in sources]
-        assert [task.target for task in tasks] == [
-            Path("out") / place.with_suffix(".pxc") for place in places
-        ]
+    tasks, refused = plan_outputs(sources, ".pxc", output=None, out_dir=Path("out"))
+
+    alone = [place for place in places if bare.count(place.with_suffix("")) == 1]
+    assert refused.keys() == {Path("in") / place for place in places if place not in alone}
+    assert tasks == [
+        Task(Path("in") / place, Path("out") / place.with_suffix(".pxc")) for place in alone
+    ]
 
 
 @pytest.mark.parametrize(
@@ -232,13 +251,14 @@ def test_the_summary_adds_up(photos: Path, broken: Path) -> None:
     good = [photos / path for path in ("a.png", "inner/b.ppm", "inner/deep/c.png")]
     before = sum(path.stat().st_size for path in good)
     after = sum(Path("archive", path).stat().st_size for path in ENCODED)
-    *_, summary, failed = result.stderr.splitlines()
+    *_, summary, failed, ignored = result.stderr.splitlines()
     assert re.fullmatch(
         rf"3 done, 1 failed; {before:,} bytes in, {after:,} out "
         rf"\({re.escape(f'{after / before:.1%}')}\); \d+\.\d s",
         summary,
     )
     assert failed == "failed: photos/broken.png"
+    assert ignored == "1 file ignored: .txt"
 
 
 def test_of_one_file_there_is_no_summary(photos: Path) -> None:
@@ -280,7 +300,8 @@ def test_existing_outputs_are_skipped_quietly_when_told(photos: Path) -> None:
     assert result.exit_code == 0
     assert "2 done, 1 skipped;" in result.stderr
     assert (photos / "a.pxc").read_bytes() == b"precious"
-    assert run("encode", "-r", photos, "--skip-existing", *M).stderr == "0 done, 3 skipped; 0.0 s\n"
+    again = run("encode", "-r", photos, "--skip-existing", *M)
+    assert again.stderr == "0 done, 3 skipped; 0.0 s\n1 file ignored: .txt\n"
 
 
 # Progress ----------------------------------------------------------------------------------------
@@ -521,4 +542,4 @@ def test_the_outputs_of_workers_are_those_of_one_process(photos: Path, broken: P
     for path in ENCODED:
         assert Path("together", path).read_bytes() == Path("alone", path).read_bytes()
     assert together.stderr.count("pixelcodec: photos/broken.png: ") == 1
-    assert together.stderr.splitlines()[-1] == "failed: photos/broken.png"
+    assert together.stderr.splitlines()[-2] == "failed: photos/broken.png"

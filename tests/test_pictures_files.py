@@ -622,10 +622,10 @@ class TestRefusedTargets:
         ("name", "message"),
         [
             ("a.jpg", "jpg would lose bits; lossless are: png, tif"),
-            ("a.AVIF", "avif would lose bits"),
-            ("a.gif", "gif would lose bits"),
-            ("a.xyz", "unknown image format 'xyz'"),
-            ("a", "unknown image format ''"),
+            ("a.HEIC", "heic is not among the formats that can be written: png, tif"),
+            ("a.gif", "gif is not among the formats that can be written: png, tif"),
+            ("a.xyz", "xyz is not among the formats that can be written: png, tif"),
+            ("a", "the name has no suffix to say the format; lossless are: png, tif"),
         ],
     )
     def test_formats_that_hold_nothing_without_loss(

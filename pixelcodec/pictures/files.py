@@ -24,7 +24,19 @@ _NPY_MAGIC = np.lib.format.MAGIC_PREFIX
 # AVIF), or would have Pillow run a program (EPS).
 _BY_PILLOW = ("BMP", "GIF", "JPEG", "QOI", "WEBP")
 
-_LOSSY = {"avif", "gif", "heic", "heif", "jfif", "jpe", "jpeg", "jpg"}
+_NAMES: dict[bytes | tuple[bytes, ...], str] = {
+    png.SIGNATURE: "PNG",
+    jpeg.MAGIC: "JPEG",
+    tiff.MAGIC: "TIFF",
+    _NPY_MAGIC: "NumPy",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP",
+    b"qoif": "QOI",
+    netpbm.MAGIC: "Netpbm",
+}
+
+_LOSSY = {"jfif", "jpe", "jpeg", "jpg"}
 
 
 def read_picture(source: str | os.PathLike[str] | BinaryIO) -> Picture:
@@ -84,6 +96,11 @@ def write_picture(
     else:
         target.write(data)
     return lost
+
+
+def format_of(head: bytes) -> str | None:
+    """Name the format of an image file by its first bytes; None where it is none that is read."""
+    return next((name for magic, name in _NAMES.items() if head.startswith(magic)), None)
 
 
 def check_format(target: str | os.PathLike[str] | BinaryIO, format: str | None = None) -> None:
@@ -234,7 +251,10 @@ def _target(name: str) -> _Target:
         return target
     if name in _LOSSY:
         raise UnsupportedImageError(f"{name} would lose bits; {_writable()}")
-    raise UnsupportedImageError(f"unknown image format '{name}'; {_writable()}")
+    if not name:
+        raise UnsupportedImageError(f"the name has no suffix to say the format; {_writable()}")
+    names = ", ".join(_TARGETS)
+    raise UnsupportedImageError(f"{name} is not among the formats that can be written: {names}")
 
 
 def _writable(picture: Picture | None = None) -> str:

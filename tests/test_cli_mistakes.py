@@ -1,0 +1,137 @@
+"""Slips of the user: files of the wrong kind, names that cannot be meant. Each is told."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from commands import M, names, run, save
+from pictures import scene
+from pixelcodec.pictures import Picture, write_picture
+from pixelcodec.pictures.files import format_of
+
+pytestmark = pytest.mark.usefixtures("tiny")
+
+A_PNG = "photo.png: this is a PNG file, not a .pxc file"
+A_PXC = "photo.pxc: this is a .pxc file, not an image; `pixelcodec decode` reads it"
+
+
+@pytest.fixture
+def photo(tiny: Path) -> Path:
+    """An image, with its .pxc file beside it."""
+    path = save(scene(6, 7, 3), "photo.png")
+    assert run("encode", path, *M).exit_code == 0
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("decode", "photo.png"),
+        ("decode", "photo.png", "-f"),
+        ("decode", "photo.png", "-o", "other.png"),
+        ("decode", "photo.png", "-o", "other.png", "--partial"),
+        ("verify", "photo.png"),
+        ("info", "photo.png"),
+    ],
+    ids=" ".join,
+)
+def test_an_image_is_no_pxc_file(arguments: tuple[str, ...], photo: Path) -> None:
+    before = photo.read_bytes()
+
+    result = run(*arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"pixelcodec: {A_PNG}\n"
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("encode", "photo.pxc"),
+        ("encode", "photo.pxc", "-f"),
+        ("encode", "photo.pxc", "-o", "other.pxc"),
+    ],
+    ids=" ".join,
+)
+def test_a_pxc_file_is_no_image(arguments: tuple[str, ...], photo: Path) -> None:
+    result = run(*arguments)
+
+    assert result.exit_code == 1
+    assert result.stderr == f"pixelcodec: {A_PXC}\n"
+
+
+def test_a_batch_goes_on_after_a_file_of_the_wrong_kind(photo: Path) -> None:
+    save(scene(6, 7, 3), "other.png")
+
+    result = run("encode", "photo.pxc", "other.png", *M)
+
+    assert result.exit_code == 1
+    assert Path("other.pxc").is_file()
+
+
+def test_verify_tells_which_file_goes_first(photo: Path) -> None:
+    result = run("verify", "photo.png", "photo.pxc", *M)
+
+    assert result.exit_code == 2
+    assert f"{A_PNG}, which goes first: verify photo.pxc photo.png" in result.stderr
+
+
+def test_a_pxc_file_of_another_name_is_no_image_to_compare_with(photo: Path) -> None:
+    Path("photo.copy").write_bytes(Path("photo.pxc").read_bytes())
+
+    result = run("verify", "photo.pxc", "photo.copy", *M)
+
+    assert result.stderr.startswith("pixelcodec: photo.copy: this is a .pxc file, not an image")
+
+
+@pytest.mark.parametrize("output", ["out.jpg", "out.PNG", "out.jxl", "out.npy"])
+def test_a_pxc_file_has_no_name_of_an_image(output: str, photo: Path) -> None:
+    before = names(Path())
+
+    result = run("encode", photo, "-o", output, *M)
+
+    assert result.exit_code == 2
+    assert f"-o {output}: what encode writes is a .pxc file" in result.stderr
+    assert names(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "why"), [("", "the name of the file is empty"), ("new/", "new/ is a folder")]
+)
+@pytest.mark.parametrize("command", ["encode", "decode", "map"])
+def test_an_output_has_the_name_of_a_file(command: str, output: str, why: str, photo: Path) -> None:
+    before = names(Path())
+
+    result = run(command, photo, "-o", output)
+
+    assert result.exit_code == 2
+    assert why in result.stderr
+    assert names(Path()) == before
+
+
+@pytest.mark.parametrize("format", ["heic", "gif", "jxl"])
+def test_formats_that_cannot_be_written_are_not_said_to_lose_bits(format: str, photo: Path) -> None:
+    result = run("decode", "photo.pxc", "-o", f"a.{format}")
+
+    assert result.exit_code == 1
+    assert f"{format} is not among the formats that can be written: png, tif" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"),
+    [
+        *(("png", "PNG"), ("tif", "TIFF"), ("bmp", "BMP"), ("webp", "WebP"), ("npy", "NumPy")),
+        *(("ppm", "Netpbm"), ("pam", "Netpbm")),
+    ],
+)
+def test_formats_are_told_by_their_first_bytes(suffix: str, name: str) -> None:
+    write_picture(Picture.from_array(np.zeros((2, 3, 3), np.uint8)), f"a.{suffix}")
+
+    assert format_of(Path(f"a.{suffix}").read_bytes()[:16]) == name
+
+
+@pytest.mark.parametrize("head", [b"", b"PXC", b"text", bytes(16)])
+def test_what_is_no_image_has_no_format(head: bytes) -> None:
+    assert format_of(head) is None
