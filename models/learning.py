@@ -117,20 +117,21 @@ class LearningLayer:
             (4, *weights.shape), np.int64
         )
         self._digits = torch.empty((2 * outputs, inputs), dtype=torch.int8)
+        self._by_inputs, self._on_host = self._digits.t(), self._digits.numpy()
         self._biases = np.empty(outputs, np.int64)
-        _see(self._weights, self._digits.numpy(), self._biases)
+        _see(self._weights, self._on_host, self._biases)
 
     def __call__(self, activations: Tensor) -> npt.NDArray[np.int32]:
         """Int8 [n, inputs] -> int32 [n, outputs]."""
-        products = self._arithmetic.products(activations, self._digits.t())
-        out = np.empty((len(activations), len(self._shifts)), np.int32)
+        products = self._arithmetic.products(activations, self._by_inputs)
+        out = np.empty((activations.shape[0], len(self._shifts)), np.int32)
         _join(products.numpy(), self._biases, self._shifts, out)
         return out
 
     def relu(self, activations: Tensor) -> Tensor:
         """The same, limited to 0..127: int8."""
-        products = self._arithmetic.products(activations, self._digits.t())
-        out = torch.empty((len(activations), len(self._shifts)), dtype=torch.int8)
+        products = self._arithmetic.products(activations, self._by_inputs)
+        out = torch.empty((activations.shape[0], len(self._shifts)), dtype=torch.int8)
         _join_relu(products.numpy(), self._biases, self._shifts, out.numpy())
         return out
 
@@ -161,7 +162,7 @@ class LearningLayer:
             activations: int8 [n, inputs], contiguous.
             gradients: int32 [n, outputs], within -:data:`MOST` .. :data:`MOST`.
         """
-        for start in range(0, len(activations), LONGEST):
+        for start in range(0, len(gradients), LONGEST):
             part = slice(start, start + LONGEST)
             own = gradients[part]
             digits = torch.empty((_DIGITS * own.shape[1], len(own)), dtype=torch.int8)
@@ -181,7 +182,7 @@ class LearningLayer:
             turn % _TURNS,
             rate,
         )
-        _see(self._weights, self._digits.numpy(), self._biases)
+        _see(self._weights, self._on_host, self._biases)
 
 
 LONGEST = 1024

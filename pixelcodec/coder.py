@@ -109,12 +109,31 @@ def _describe(edges: Integers, masses: Integers, floor: int, choices: Floats) ->
 
 
 @compiled
+def _branch_edges(samples: Integers, stride: int, edges: Integers) -> None:
+    """Edges of the branches of a choice, [n, 17], where ``samples`` is what was decided before."""
+    for n in range(len(samples)):
+        for branch in range(BRANCHES + 1):
+            edges[n, branch] = samples[n] + branch * stride
+
+
+@compiled
+def _take(symbols: Integers, stride: int, samples: Integers) -> bool:
+    """Move ``samples`` to the branches that were decoded; False where one is a dummy."""
+    for n in range(len(symbols)):
+        if not 1 <= symbols[n] <= BRANCHES:
+            return False
+        samples[n] += (symbols[n] - 1) * stride
+    return True
+
+
+@compiled
 def _tabulate(masses: Integers, floor: int, choices: Floats) -> None:
     """Frequencies minus 1 of all branches and dummies, from masses [n, 17] into [n, 18].
 
     ``floor``: of a branch.
     """
     for n in range(len(masses)):
+        choices[n, 0], choices[n, BRANCHES + 1] = 0, 0
         start = np.int64(masses[n, 0])
         total = masses[n, BRANCHES] - start + BRANCHES * floor
         below = np.int64(0)
@@ -195,28 +214,23 @@ class StripDecoder:
             FormatError: no encoder wrote such words.
         """
         samples = np.zeros(len(distribution), np.int32)
+        edges = np.empty((len(samples), BRANCHES + 1), np.int32)
+        choices = np.empty((len(samples), BRANCHES + 2), np.float32)
         for stride in strides(self._bit_depth):
-            edges = samples[:, None] + _BRANCH_EDGES * np.int32(stride)
-            samples += self._choose(distribution, edges, stride) * np.int32(stride)
+            _branch_edges(samples, stride, edges)
+            _tabulate(distribution.cumulative(edges), stride * floor(self._bit_depth), choices)
+            if not _take(self._symbols(choices), stride, samples):
+                raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
         if samples.max() > self._highest:
             raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
         return samples.astype(sample_type(self._bit_depth))
 
-    def _choose(
-        self, distribution: Distribution, edges: Integers, stride: int
-    ) -> npt.NDArray[np.int32]:
-        """Decode a choice between the branches that ``edges`` [n, 17] bound: int32 [n]."""
-        choices = np.zeros((len(edges), BRANCHES + 2), np.float32)
-        _tabulate(distribution.cumulative(edges), stride * floor(self._bit_depth), choices)
+    def _symbols(self, choices: Floats) -> npt.NDArray[np.int32]:
         try:
             symbols: npt.NDArray[np.int32] = self._coder.decode(self._family, choices)
         except AssertionError:  # what constriction raises for words that no encoder wrote
             raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER) from None
-        if symbols.min() < 1 or symbols.max() > BRANCHES:
-            raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
-        return symbols - _DUMMY
+        return symbols
 
 
-_DUMMY = np.int32(1)
 _NOT_WRITTEN_BY_AN_ENCODER = "damaged: a strip holds range-coder words that no encoder writes"
-_BRANCH_EDGES = np.arange(BRANCHES + 1, dtype=np.int32)
