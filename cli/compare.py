@@ -17,7 +17,7 @@ from pixelcodec.cli.common import (
     json_option,
     path_argument,
 )
-from pixelcodec.cli.encode import EffortRange
+from pixelcodec.cli.encode import EffortNumber
 from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.suggestions import model_names
@@ -52,7 +52,7 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
     "--effort",
     "efforts",
     multiple=True,
-    type=EffortRange(1, 10),
+    type=EffortNumber(),
     metavar="1..9|max",
     help="Of pixelcodec, as `encode` has it. Repeat for more. [default: 5]",
 )

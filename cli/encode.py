@@ -1,7 +1,7 @@
 """``pixelcodec encode``: image files to .pxc files."""
 
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, ClassVar, TypedDict, Unpack
 
 import click
 
@@ -34,12 +34,17 @@ class Choices(TypedDict):
     discard_invisible: bool
 
 
-class EffortRange(click.IntRange):
+class EffortNumber(click.ParamType):
     """1 to 9, or ``max``, which is 10 in the library."""
+
+    name = "effort"
+    _NUMBERS: ClassVar = {**{str(number): number for number in range(1, 10)}, "max": 10}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number."""
-        return super().convert(10 if value == "max" else value, param, ctx)
+        if value not in self._NUMBERS:
+            self.fail(f"{value!r} is not an effort: 1 to 9, or max", param, ctx)
+        return self._NUMBERS[value]
 
 
 @click.command(
@@ -63,7 +68,7 @@ class EffortRange(click.IntRange):
 @click.option(
     "-e",
     "--effort",
-    type=EffortRange(1, 10),
+    type=EffortNumber(),
     metavar="1..9|max",
     help="1 is fastest (photo-s), 9 smallest. At 3 and 4 the model is fitted to the image first, "
     "which costs the decoder nothing; from 5 on it learns while it codes; max tries several ways. "

@@ -16,7 +16,7 @@ from commands import run, save
 from data_files import write_mnist
 from pictures import noise, scene
 from pixelcodec import suffixes
-from pixelcodec.cli.encode import EffortRange
+from pixelcodec.cli.encode import EffortNumber
 from pixelcodec.cli.main import COMMANDS
 from pixelcodec.effort import MAX_EFFORT
 
@@ -113,7 +113,16 @@ def test_the_guide_has_every_suffix_of_images() -> None:
 
 
 def test_the_most_effort_has_a_name() -> None:
-    assert EffortRange(1, 10).convert("max", None, None) == MAX_EFFORT == 10
+    assert EffortNumber().convert("max", None, None) == MAX_EFFORT == 10
+
+
+@pytest.mark.parametrize("effort", ["0", "10", "best", "5.0", "-1"])
+@pytest.mark.parametrize("command", ["encode", "compare"])
+def test_efforts_are_those_that_the_help_names(command: str, effort: str) -> None:
+    result = run(command, "photo.png", "-e", effort)
+
+    assert result.exit_code == 2
+    assert f"{effort!r} is not an effort: 1 to 9, or max" in result.stderr
 
 
 # Completion --------------------------------------------------------------------------------------

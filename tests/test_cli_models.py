@@ -127,7 +127,7 @@ def test_a_file_by_a_model_that_is_not_installed_needs_it(
     result = run(command, "photo.pxc", *(("-f",) if command == "decode" else ()))
 
     assert_fails_in_one_line(result, "photo.pxc")
-    assert "is not installed" in result.stderr
+    assert "is not installed: give its file, by -m or model=; installed are " in result.stderr
 
 
 @pytest.mark.parametrize("command", ["decode", "verify"])
