@@ -320,10 +320,8 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
         return api.decode(data, model=model, progress=progress, **compute)
 
     def holds(picture: Picture) -> bool:
-        if model is None:
+        if model in (None, STANDARD_NAME):
             return True
-        if model == STANDARD_NAME:  # for kinds that no model knows
-            return picture.bit_depth != 8 or picture.is_palette
         network = zoo.load(model)
         channels, depth = images_of(make_config(network.architecture, network.config))
         colours = picture.channels - (picture.channels in (2, 4))
