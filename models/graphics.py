@@ -260,7 +260,7 @@ class PixelColours:
             self._begins *= 1 + 2**10 + 2**20
 
     def learn(self, samples: Samples, targets: Integers) -> int:
-        """Tell the layers of ``samples`` (uint8 [pixels, channels]); how many were no surprise.
+        """Tell the layers what the pixels turned out to be.
 
         Args:
             samples: uint8 [pixels, channels].

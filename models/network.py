@@ -32,10 +32,6 @@ class IntegerLayer:
     bias: Tensor
     shift: Tensor
 
-    def first_inputs(self, count: int) -> "IntegerLayer":
-        """The layer of its first inputs alone."""
-        return IntegerLayer(self.weight[:count], self.bias, self.shift)
-
 
 @dataclass(frozen=True)
 class IntegerNetwork:
