@@ -40,8 +40,8 @@ docs: $(READY)
 # Speed on photographs of Kodak's size, and of the parts of the work. BENCH='--model photo-s' picks
 # a model. The tests' own options skip benchmarks. bench/ has scripts, too: profile_wave.py shows
 # where decoding spends its time, card.py and small_images.py measure a model and write its card,
-# compare.py runs other codecs beside this one (docs/COMPARISON.md), ablations.py trains the networks
-# of the PixelRNN paper without this and that.
+# efforts.py measures each effort, compare.py runs other codecs beside this one (docs/COMPARISON.md),
+# ablations.py trains the networks of the PixelRNN paper without this and that.
 bench: $(READY)
 	$(BIN)/pytest bench -o addopts=--import-mode=importlib --benchmark-only -m 'not slow' $(BENCH)
 

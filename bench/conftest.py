@@ -44,17 +44,20 @@ def kodim() -> Samples:
 
 
 @pytest.fixture(scope="session")
-def large(kodim: Samples) -> Samples:
+def large() -> Samples:
+    """12 megapixels."""
+    return mosaic()
+
+
+def mosaic() -> Samples:
     """12 megapixels, 4000 x 3000: photographs mirrored side by side, no two tiles alike.
 
     A gain and an offset that vary smoothly over the whole, and dither of one level, give each
     tile its own samples. Every run makes the same image.
     """
     height, width = 3000, 4000
-    tiles = [
-        kodim,
-        *(read_picture(EXAMPLES / f"{name}.png").to_array() for name in ("lake", "dragonfly")),
-    ]
+    names = "kodim23", "lake", "dragonfly"
+    tiles = [read_picture(EXAMPLES / f"{name}.png").to_array() for name in names]
     rows = []
     for i in range(-(-height // 512)):
         row = np.concatenate([_turned(tiles[(i + j) % 3], i, j) for j in range(9)], axis=1)
