@@ -310,7 +310,7 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
     from pixelcodec.choice import CANDIDATES, candidates
     from pixelcodec.effort import DEFAULT_EFFORT, MAX_EFFORT, effort_of
     from pixelcodec.models import zoo
-    from pixelcodec.models.architectures import images_of, make_config
+    from pixelcodec.models.architectures import make_config
     from pixelcodec.runtime import STANDARD_NAME
 
     def encode(picture: Picture, progress: Progress | None) -> bytes:
@@ -323,9 +323,10 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
         if model in (None, STANDARD_NAME):
             return True
         network = zoo.load(model)
-        channels, depth = images_of(make_config(network.architecture, network.config))
+        config = make_config(network.architecture, network.config)
         colours = picture.channels - (picture.channels in (2, 4))
-        return picture.bit_depth == depth and colours <= channels and not picture.is_palette
+        fits = picture.bit_depth == config.bit_depth and colours <= config.channels
+        return fits and not picture.is_palette
 
     def identity(name: str) -> str:
         if name == STANDARD_NAME:

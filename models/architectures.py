@@ -6,7 +6,6 @@ from typing import Any
 
 from pixelcodec.errors import ModelError
 from pixelcodec.models import (
-    candidates,
     diagonal_bilstm,
     graphics,
     graphics_training,
@@ -25,7 +24,7 @@ from pixelcodec.models.paper import PaperConfig, PaperNetwork
 from pixelcodec.models.program import Arithmetic, Program
 
 Config = wavefront_pixelcnn.Config | wavefront_gray.Config | graphics.Config | PaperConfig
-"""Hyperparameters of a network."""
+"""Hyperparameters of a network, with ``channels`` and ``bit_depth`` of images it trains on."""
 
 FloatNetwork = (
     wavefront_pixelcnn.WavefrontPixelCNN
@@ -55,6 +54,8 @@ class Architecture:
         learner: begins as the integer network and learns from what it has coded; None: it cannot.
         remembers: whether a program keeps more of an image than a canvas does. If so, each image
             has a program of its own, also where the network does not learn.
+        grow: makes a larger float network, of a configuration, that computes what a smaller one
+            does; None: it cannot.
     """
 
     config: type[Config]
@@ -62,6 +63,7 @@ class Architecture:
     program: Callable[[IntegerNetwork, Arithmetic], Program]
     learner: Learner | None = None
     remembers: bool = False
+    grow: Callable[[Any, Any], FloatNetwork] | None = None
 
 
 ARCHITECTURES = {
@@ -72,6 +74,7 @@ ARCHITECTURES = {
         lambda network, arithmetic, learning, channels: learning_pixelcnn.LearningPixelCNN(
             network, arithmetic, Learning.of(learning), channels
         ),
+        grow=grown,
     ),
     wavefront_gray.ARCHITECTURE: Architecture(
         wavefront_gray.Config,
@@ -183,21 +186,10 @@ def continued(network: FloatNetwork, architecture: str, config: Config) -> Float
     Raises:
         ModelError: ``network`` is of another architecture, or cannot grow to ``config``.
     """
-    if type(network) is ARCHITECTURES[architecture].float_network:
+    kind = ARCHITECTURES[architecture]
+    if type(network) is kind.float_network:
         if network.config == config:
             return network
-        if isinstance(network, wavefront_pixelcnn.WavefrontPixelCNN):
-            assert isinstance(config, wavefront_pixelcnn.Config)
-            return grown(network, config)
+        if kind.grow is not None:
+            return kind.grow(network, config)
     raise ModelError(f"a network of {network.config} cannot become {architecture} of {config}")
-
-
-def images_of(config: Config) -> tuple[int, int]:
-    """Channels, and bits of a sample, of the images that a network of ``config`` trains on."""
-    if isinstance(config, PaperConfig):
-        return config.channels, config.bit_depth
-    if isinstance(config, wavefront_gray.Config):
-        return 1, config.bit_depth
-    if isinstance(config, graphics.Config):
-        return candidates.CHANNELS, 8
-    return wavefront_pixelcnn.CHANNELS, 8

@@ -1,13 +1,29 @@
 """Refuse networks that are not what their hyperparameters call for."""
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from pixelcodec.errors import ModelError
 from pixelcodec.models.network import IntegerNetwork
 
 Config = TypeVar("Config")
+
+Ranges = Mapping[str, Sequence[int]]
+"""By hyperparameter, the values that it can have."""
+
+
+def check_ranges(config: object, allowed: Ranges) -> None:
+    """Refuse hyperparameters that cannot be coded, or not exactly.
+
+    Raises:
+        ModelError: one is not among those ``allowed``, or of another type.
+    """
+    for name, values in allowed.items():
+        value = getattr(config, name)
+        if type(value) is not type(values[0]) or value not in values:
+            ends = f"{values[0]}..{values[-1]}" if isinstance(values, range) else values
+            raise ModelError(f"a network of {name} {value!r}; it must be in {ends}")
 
 
 def config_of(network: IntegerNetwork, architecture: str, make: Callable[..., Config]) -> Config:

@@ -16,7 +16,7 @@ code (:mod:`pixelcodec.models.learning`). So the program codes one image, once.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ from pixelcodec.models.candidates import (
     Candidates,
     candidates,
 )
-from pixelcodec.models.checks import check_integers, config_of
+from pixelcodec.models.checks import Ranges, check_integers, check_ranges, config_of
 from pixelcodec.models.colour_mixture import (
     LEAST,
     NEW,
@@ -73,6 +73,8 @@ class Config:
     """Hyperparameters.
 
     Attributes:
+        channels: of an image that it trains on.
+        bit_depth: of a sample.
         hidden: units that weigh a candidate.
         head: hidden units of each channel's head.
         components: logistics in each mixture, 1 to 7.
@@ -81,17 +83,21 @@ class Config:
         ModelError: a value is out of its range.
     """
 
+    allowed: ClassVar[Ranges] = {
+        "hidden": range(1, 1025),
+        "head": range(1, 1025),
+        "components": range(1, mixture.MOST_COMPONENTS + 1),
+    }
+    channels: ClassVar = CHANNELS
+    bit_depth: ClassVar = 8
+
     hidden: int = 32
     head: int = 32
     components: int = 4
 
     def __post_init__(self) -> None:
         """Refuse what cannot be exact."""
-        most = {"hidden": 1024, "head": 1024, "components": mixture.MOST_COMPONENTS}
-        for name, largest in most.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and 1 <= value <= largest):
-                raise ModelError(f"a network of {name} {value!r}; it must be in 1..{largest}")
+        check_ranges(self, self.allowed)
 
 
 class IntegerGraphics:

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from pixelcodec.errors import ModelError
 from pixelcodec.models import softmax
+from pixelcodec.models.checks import Ranges, check_ranges
 from pixelcodec.models.grouped import (
     GroupedConv2d,
     Seen,
@@ -70,7 +71,7 @@ class PaperConfig:
         ModelError: a value is out of its range.
     """
 
-    allowed: ClassVar[Mapping[str, Sequence[int]]] = {
+    allowed: ClassVar[Ranges] = {
         "channels": (1, 3),
         "bit_depth": (1, 8),
         "hidden": range(3, 205),
@@ -90,10 +91,7 @@ class PaperConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be coded, or not exactly."""
-        for name, allowed in self.allowed.items():
-            value = getattr(self, name)
-            if type(value) is not type(allowed[0]) or value not in allowed:
-                raise ModelError(f"a network of {name} {value!r}; it must be in {allowed}")
+        check_ranges(self, self.allowed)
 
     @property
     def stream(self) -> int:

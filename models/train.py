@@ -32,7 +32,6 @@ from pixelcodec.models.architectures import (
     Config,
     FloatNetwork,
     continued,
-    images_of,
     make_config,
     make_float_network,
 )
@@ -295,7 +294,7 @@ def float_bits(network: FloatNetwork, images: Samples) -> float:
     A network of three channels sees gray images in all of them; the first counts, as in coding.
     """
     count, height, width, channels = images.shape
-    seen = np.broadcast_to(images, (count, height, width, images_of(network.config)[0]))
+    seen = np.broadcast_to(images, (count, height, width, network.config.channels))
     at_once = max(1, _PIXELS_AT_ONCE // (height * width))
     bits = 0.0
     with torch.no_grad():

@@ -17,14 +17,14 @@ trunk leads from features of the neighbourhood to activations, which heads see::
 :class:`Wavefront` is the float network, :class:`IntegerWavefront` the program that codes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from pixelcodec.errors import ModelError
+from pixelcodec.models.checks import Ranges, check_ranges
 from pixelcodec.models.layers import (
     ACTIVATION_BITS,
     HALF_ACTIVATION,
@@ -64,7 +64,7 @@ class WavefrontConfig:
             a mixture of more than 7 components could pass what coding is exact for.
     """
 
-    allowed: ClassVar[Mapping[str, Sequence[int]]] = {
+    allowed: ClassVar[Ranges] = {
         "width": range(1, 205),
         "hidden": range(1, 1025),
         "blocks": range(127),
@@ -80,11 +80,7 @@ class WavefrontConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be exact."""
-        for name, allowed in self.allowed.items():
-            value = getattr(self, name)
-            if not (isinstance(value, int) and value in allowed):
-                ends = f"{allowed[0]}..{allowed[-1]}" if isinstance(allowed, range) else allowed
-                raise ModelError(f"a network of {name} {value!r}; it must be in {ends}")
+        check_ranges(self, self.allowed)
 
 
 def trunk_shapes(features: int, config: WavefrontConfig) -> dict[str, tuple[int, int]]:

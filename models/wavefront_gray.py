@@ -49,6 +49,7 @@ class Config(WavefrontConfig):
     """Hyperparameters, those of all wavefront networks and one more.
 
     Attributes:
+        channels: of an image.
         bit_depth: of samples, 8 or 16.
     """
 
@@ -57,6 +58,7 @@ class Config(WavefrontConfig):
         "head": range(1, 1025 - FEATURES),
         "bit_depth": (8, 16),
     }
+    channels: ClassVar = 1
 
     width: int = 32
     hidden: int = 32

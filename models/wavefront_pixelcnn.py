@@ -15,7 +15,7 @@ program that codes; :meth:`WavefrontPixelCNN.integer_network` leads from one to 
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +47,15 @@ SEEN = CHANNELS - 1
 
 @dataclass(frozen=True)
 class Config(WavefrontConfig):
-    """Hyperparameters, those of all wavefront networks: each channel has a head and a mixture."""
+    """Hyperparameters, those of all wavefront networks: each channel has a head and a mixture.
+
+    Attributes:
+        channels: of an image.
+        bit_depth: of a sample.
+    """
+
+    channels: ClassVar = CHANNELS
+    bit_depth: ClassVar = 8
 
     width: int = 64
     hidden: int = 64

@@ -28,7 +28,6 @@ from pixelcodec.models import train
 from pixelcodec.models.architectures import (
     ARCHITECTURES,
     continued,
-    images_of,
     make_config,
     make_float_network,
 )
@@ -92,7 +91,7 @@ def run_of(folder: Path, plan: Plan, resume: bool = False, gray: float = 0.3, **
 def small_run(folder: Path, architecture: str, steps: int, **others: Any) -> Run:
     """A run of any architecture, on small images of stripes."""
     config = SMALLEST.get(architecture, CONFIG)
-    channels, bit_depth = images_of(config)
+    channels, bit_depth = config.channels, config.bit_depth
     y, x = np.indices((8, 8))
     stripes = [np.where((x + shift) // 2 % 2, 250, 5) + y for shift in range(4)]
     images = np.stack(stripes).astype(np.uint8)[..., None].repeat(channels, -1)

@@ -7,7 +7,7 @@ import pixelcodec
 from pictures import scene
 from pixelcodec import sampling
 from pixelcodec.models import zoo
-from pixelcodec.models.architectures import images_of, make_config
+from pixelcodec.models.architectures import make_config
 
 EACH_MODEL = pytest.mark.parametrize("name", zoo.names())
 
@@ -30,15 +30,15 @@ def test_what_it_draws_it_codes_in_fewer_bits_than_samples_have(name: str) -> No
     data = pixelcodec.encode(drawn, model=name)
     np.testing.assert_array_equal(pixelcodec.decode(data), drawn, strict=True)
     network = zoo.load(name)
-    _, bit_depth = images_of(make_config(network.architecture, network.config))
-    assert 8 * (len(data) - 80) < 0.9 * bit_depth * drawn.size
+    config = make_config(network.architecture, network.config)
+    assert 8 * (len(data) - 80) < 0.9 * config.bit_depth * drawn.size
 
 
 @pytest.mark.parametrize("name", zoo.everyday())
 def test_everyday_models_code_images_of_their_kind(name: str) -> None:
     network = zoo.load(name)
-    channels, bit_depth = images_of(make_config(network.architecture, network.config))
-    image = np.dstack([scene(20, 30), scene(20, 30, 3)])[..., :channels].squeeze()
-    image = image.astype(np.uint16) * 257 if bit_depth == 16 else image
+    config = make_config(network.architecture, network.config)
+    image = np.dstack([scene(20, 30), scene(20, 30, 3)])[..., : config.channels].squeeze()
+    image = image.astype(np.uint16) * 257 if config.bit_depth == 16 else image
     data = pixelcodec.encode(image, model=name)
     np.testing.assert_array_equal(pixelcodec.decode(data), image)

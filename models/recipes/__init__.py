@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models.architectures import Config, images_of, make_config
+from pixelcodec.models.architectures import Config, make_config
 from pixelcodec.models.datasets import DATA_SETS
 
 _FOLDER = Path(str(files(__name__)))
@@ -70,7 +70,7 @@ def check_data(kind: str, config: Config) -> None:
         ModelError: its images have another count of channels, or of bits.
     """
     found = (DATA_SETS[kind].channels, DATA_SETS[kind].bit_depth)
-    if found != (needed := images_of(config)):
+    if found != (needed := (config.channels, config.bit_depth)):
         raise ModelError(
             f"{kind} has images of (channels, bits) {found}; the network takes {needed}"
         )
