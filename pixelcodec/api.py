@@ -24,7 +24,7 @@ from pixelcodec.choice import Contest, candidates
 from pixelcodec.effort import Effort, effort_of
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.invisible import discarded
-from pixelcodec.limits import MAX_BYTES, check_memory, check_memory_of_rows
+from pixelcodec.limits import MAX_BYTES, MAX_PIXELS, check_memory_of_rows, engines_within
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import remembers
 from pixelcodec.parallel import StripTask, StripWorker, decode_strips
@@ -32,16 +32,14 @@ from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.pictures.pillow import from_pillow, to_pillow
 from pixelcodec.places import strip_named
 from pixelcodec.plan import Plan, Shape, plans
-from pixelcodec.runtime import STANDARD_NAME, Compute, Progress, engines_of, pixel_counter
+from pixelcodec.runtime import STANDARD_NAME, Compute, Progress, pixel_counter
 from pixelcodec.standard import rows_at_once
 from pixelcodec.stream import (
-    MAX_PIXELS,
     Decoding,
     Encoding,
     RowReader,
     RowWriter,
     array_of,
-    check_claim,
     check_crc,
     check_parts,
     crc_of,
@@ -374,17 +372,15 @@ def _decode_strips(
     """Decode those strips that are needed; independent ones side by side."""
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
-    check_claim(header, how.get("max_pixels", MAX_PIXELS))
     left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
     first, end = top // header.strip_rows, -(-(top + height) // header.strip_rows)
     begin = first if independent(header) else 0
-    max_bytes = how.get("max_bytes", MAX_BYTES)
-    check_memory_of_rows(header, (end - begin) * header.strip_rows, max_bytes)
+    held = min(end * header.strip_rows, header.height) - first * header.strip_rows
 
-    compute = Compute.of(how)
-    worker = StripWorker(reader.start, how.get("model"), compute, max_bytes)
-    with compute.running():
+    worker = StripWorker(reader.start, {**how, "progress": None})
+    with Compute.of(how).running():
         decoder = worker.decoder()
+        check_memory_of_rows(header, held, how.get("max_bytes", MAX_BYTES))
         strips = islice(_strips(reader, decoder.parts), begin, end)
         tasks = [
             StripTask(parts, header.strip_height(index), index)
@@ -402,9 +398,11 @@ def _decode_strips(
             rows = []
             for task in tasks:
                 with strip_named(header, task.index):
-                    rows.append(decoder.decode(task.parts, task.height, count))
+                    strip = decoder.decode(task.parts, task.height, count)
+                if task.index >= first:
+                    rows.append(strip)
 
-    samples = np.concatenate(rows[first - begin :])
+    samples = np.concatenate(rows)
     if region is None:
         check_crc(crc_of(samples), reader.samples_crc)
     skipped = top - first * header.strip_rows
@@ -462,23 +460,20 @@ def preview_from(data: container.Source, **how: Unpack[Decoding]) -> Samples:
     """
     reader = container.Reader(container.stream_of(data))
     header = reader.header
-    check_claim(header, how.get("max_pixels", MAX_PIXELS))
     strips: list[Samples] = []
-    compute = Compute.of(how)
-    with compute.running():
-        engines = engines_of(reader.start, how.get("model"), compute)
+    with Compute.of(how).running():
+        engines = engines_within(reader.start, how)
         step = step_of(engines)
         if step == 1 or len(header.components) > 1:
             raise UnsupportedImageError("no preview: the file was written by no multi-scale model")
-        count = pixel_counter(
-            how.get("progress"), -(-header.height // step) * -(-header.width // step)
-        )
-        check_memory(header, engines, how.get("max_bytes", MAX_BYTES))
+        height, width = -(-header.height // step), -(-header.width // step)
+        check_memory_of_rows(header, height, how.get("max_bytes", MAX_BYTES))
+        count = pixel_counter(how.get("progress"), height * width)
         decoder = ImageDecoder(header, engines)
         for payload in islice(_first_parts(reader), header.strips):
             with strip_named(header, len(strips)):
                 strip = decoder.decode([payload], header.strip_height(len(strips)), count)
-            strips.append(strip[::step, ::step])
+            strips.append(strip[::step, ::step].copy())
     return array_of(np.concatenate(strips), header, _chunks(reader))
 
 

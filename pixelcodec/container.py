@@ -363,7 +363,6 @@ class Parser:
         """Wait for the first bytes."""
         self._source = _Source()
         self._parsing = _parse(self._source)
-        self._failure: FormatError | None = None
         self.wanted = len(MAGIC)
 
     def records(self, data: bytes) -> Iterator[Record]:
@@ -376,18 +375,12 @@ class Parser:
             FormatError: This is not a ``.pxc`` stream, or it is damaged or truncated, goes on after
                 its end, or needs a newer pixelcodec.
         """
-        if self._failure is not None:
-            raise self._failure
         self._source.feed(data)
-        try:
-            for record in self._parsing:
-                if record is None:
-                    self.wanted = self._source.wanted
-                    return
-                yield record
-        except FormatError as error:
-            self._failure = error
-            raise
+        for record in self._parsing:
+            if record is None:
+                self.wanted = self._source.wanted
+                return
+            yield record
 
 
 class Reader:

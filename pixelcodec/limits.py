@@ -6,14 +6,21 @@ thousand times as large as their samples. Programs that learn or remember hold c
 weights, or a table of what they saw, however small the image is.
 """
 
-from pixelcodec.container import STANDARD, Header
+from collections.abc import Mapping
+from typing import Any
+
+from pixelcodec.container import STANDARD, Header, Start
 from pixelcodec.engine import WAVE_COLUMNS, Engine
 from pixelcodec.errors import FormatError
 from pixelcodec.models import context, memory, seen_colours
 from pixelcodec.models.architectures import remembers
 from pixelcodec.models.program import Program
+from pixelcodec.runtime import Compute, engines_of
 from pixelcodec.schedule import STACK_PIXELS, STACK_TILES, rows_above
 from pixelcodec.strips import Engines
+
+MAX_PIXELS = 2**28
+"""Images that are claimed to be larger are decoded only where the caller allows it."""
 
 MAX_BYTES = 2**32
 """Files that are estimated to need more are decoded only where the caller allows it."""
@@ -44,6 +51,30 @@ LEARNING_BYTES = 64
 
 _MEMORY_BYTES = 8 * memory.CONTEXTS * memory.SLOTS * (1 + memory.WAYS) + 2**17
 """Of what is remembered of an image: slots, and a palette."""
+
+
+def engines_within(start: Start, how: Mapping[str, Any]) -> Engines:
+    """What decodes the components of a file that keeps to the limits.
+
+    Args:
+        start: of the file.
+        how: keywords of :func:`pixelcodec.decode`.
+
+    Raises:
+        FormatError: it claims more than the limits, or as :func:`pixelcodec.runtime.engines_of`.
+        ModelError: a model is not installed, or did not write the file.
+        BackendError: the back end or device cannot be used.
+    """
+    _check_claim(start.header, how.get("max_pixels", MAX_PIXELS))
+    engines = engines_of(start, how.get("model"), Compute.of(how))
+    check_memory(start.header, engines, how.get("max_bytes", MAX_BYTES))
+    return engines
+
+
+def _check_claim(header: Header, max_pixels: int) -> None:
+    pixels = header.height * header.width
+    if pixels > max_pixels:
+        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
 
 
 def check_memory(header: Header, engines: Engines, max_bytes: int) -> None:

@@ -1,16 +1,17 @@
 """Independent strips decoded side by side, in processes: networks hold Python's lock too much."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
+from typing import Any
 
 from pixelcodec.container import Start
-from pixelcodec.limits import MAX_BYTES, check_memory
+from pixelcodec.limits import engines_within
 from pixelcodec.pictures import Samples
 from pixelcodec.places import strip_named
-from pixelcodec.runtime import Compute, engines_of
+from pixelcodec.runtime import Compute
 from pixelcodec.strips import Count, ImageDecoder
 from pixelcodec.workers import Workers, next_of
 
@@ -36,31 +37,25 @@ class StripWorker:
 
     Attributes:
         start: of the file.
-        model: as :func:`pixelcodec.decode` takes it.
-        compute: how it runs.
-        max_bytes: as :func:`pixelcodec.decode` takes it.
+        how: keywords of :func:`pixelcodec.decode`, but for ``progress``.
     """
 
     start: Start
-    model: str | None
-    compute: Compute
-    max_bytes: int = MAX_BYTES
+    how: Mapping[str, Any]
 
     def decoder(self) -> ImageDecoder:
         """Make ready to decode.
 
         Raises:
-            FormatError: the header does not suit the models, or claims too much memory.
+            FormatError: the header does not suit the models, or claims more than the limits.
             ModelError: a model is not installed, or did not write the file.
             BackendError: the back end or device cannot be used.
         """
-        engines = engines_of(self.start, self.model, self.compute)
-        check_memory(self.start.header, engines, self.max_bytes)
-        return ImageDecoder(self.start.header, engines)
+        return ImageDecoder(self.start.header, engines_within(self.start, self.how))
 
     def __call__(self, task: StripTask, progress: Count) -> Samples:
         """Decode one strip: uint8 or uint16 [height, width, channels]."""
-        with self.compute.running(), strip_named(self.start.header, task.index):
+        with Compute.of(self.how).running(), strip_named(self.start.header, task.index):
             return self.decoder().decode(task.parts, task.height, progress)
 
 

@@ -27,11 +27,11 @@ from pixelcodec.container import (
     Start,
 )
 from pixelcodec.errors import FormatError
-from pixelcodec.limits import MAX_BYTES, check_memory, check_memory_of_rows
+from pixelcodec.limits import MAX_BYTES, check_memory_of_rows, engines_within
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.places import strip_named
-from pixelcodec.runtime import Compute, engines_of, pixel_counter
-from pixelcodec.stream import MAX_PIXELS, Decoding, check_claim, check_crc, check_parts, crc_of
+from pixelcodec.runtime import Compute, pixel_counter
+from pixelcodec.stream import Decoding, check_crc, check_parts, crc_of
 from pixelcodec.strips import Count, Engines, ImageDecoder, independent
 
 STRIPE = 8
@@ -79,20 +79,15 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     file = _read(container.stream_of(data))
     head = container.read_head(file)
     header = head.header
-    check_claim(header, how.get("max_pixels", MAX_PIXELS))
-    max_bytes = how.get("max_bytes", MAX_BYTES)
-    check_memory_of_rows(header, header.height, max_bytes)
-
     pieces = list(_pieces(file, head.size))
     damage = [piece.what for piece in pieces if piece.what]
     changes = _first(pieces, CHANGES) if head.has_changes else b""
     if changes is None:
         raise FormatError("the changes of the model are damaged: no strip can be decoded")
     chunks, why = _chunks(pieces, header) if head.has_metadata else ((), "")
-    compute = Compute.of(how)
-    with compute.running():
-        engines = engines_of(Start(header, b"", changes), how.get("model"), compute)
-        check_memory(header, engines, max_bytes)
+    with Compute.of(how).running():
+        engines = engines_within(Start(header, b"", changes), how)
+        check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), header.width * header.height)
         strips, wrong = _decoded(_placed(pieces, header), header, engines, count)
     if not strips:

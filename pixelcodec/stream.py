@@ -31,18 +31,15 @@ from pixelcodec.effort import Effort, effort_of
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.fitting import can_fit, fitted
 from pixelcodec.invisible import Discarder
-from pixelcodec.limits import MAX_BYTES, check_memory
+from pixelcodec.limits import engines_within
 from pixelcodec.models.fine_tuning import Budget
 from pixelcodec.new_file import new_file
 from pixelcodec.pictures import Chunk, Samples
 from pixelcodec.places import strip_named
 from pixelcodec.plan import Plan, Shape, plans
-from pixelcodec.runtime import Compute, Progress, engines_of, pixel_counter
+from pixelcodec.runtime import Compute, Progress, pixel_counter
 from pixelcodec.strips import ImageDecoder, ImageEncoder
 from pixelcodec.verification import Verifier
-
-MAX_PIXELS = 2**28
-"""Images that are claimed to be larger are decoded only where the caller allows it."""
 
 
 class Coding(TypedDict, total=False):
@@ -367,9 +364,8 @@ class Decoder:
         self.header: container.Header | None = None
         self.chunks: tuple[Chunk, ...] = ()
         self._parser = container.Parser()
-        self._model, self._compute = how.get("model"), Compute.of(how)
-        self._max_pixels, self._progress = how.get("max_pixels", MAX_PIXELS), how.get("progress")
-        self._max_bytes = how.get("max_bytes", MAX_BYTES)
+        self._how, self._compute = how, Compute.of(how)
+        self._failure: Exception | None = None
         self._parts: list[bytes] = []
         self._strips = self._crc = 0
 
@@ -380,6 +376,8 @@ class Decoder:
 
     def write(self, data: bytes) -> list[Samples]:
         """Take the next bytes, of any count, and give the rows that can be had.
+
+        What it once raised, it raises again at each call that follows.
 
         Returns:
             Blocks of rows from top to bottom, often none: [n, width] where there is one channel,
@@ -402,8 +400,14 @@ class Decoder:
         self._take(b"")
 
     def _take(self, data: bytes) -> list[Samples]:
-        with self._compute.running():
-            found = [self._next(record) for record in self._parser.records(data)]
+        if self._failure is not None:
+            raise self._failure
+        try:
+            with self._compute.running():
+                found = [self._next(record) for record in self._parser.records(data)]
+        except Exception as error:
+            self._failure = error
+            raise
         return [rows for rows in found if rows is not None]
 
     def _next(self, record: container.Record) -> Samples | None:
@@ -418,12 +422,10 @@ class Decoder:
 
     def _start(self, start: container.Start) -> None:
         header = self.header = start.header
-        check_claim(header, self._max_pixels)
+        engines = engines_within(start, self._how)
         self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
-        engines = engines_of(start, self._model, self._compute)
-        check_memory(header, engines, self._max_bytes)
         self._decoder = ImageDecoder(header, engines)
-        self._count = pixel_counter(self._progress, header.height * header.width)
+        self._count = pixel_counter(self._how.get("progress"), header.height * header.width)
 
     def _part(self, payload: bytes, last: bool) -> Samples | None:
         assert self.header is not None
@@ -630,17 +632,6 @@ def check_crc(found: int, stored: int) -> None:
             "the decoded samples do not have the checksum of the original "
             f"(stored {stored:08x}, computed {found:08x})"
         )
-
-
-def check_claim(header: container.Header, max_pixels: int) -> None:
-    """Refuse a header that claims more than ``max_pixels``.
-
-    Raises:
-        FormatError: it does.
-    """
-    pixels = header.height * header.width
-    if pixels > max_pixels:
-        raise FormatError(f"the header claims {pixels:,} pixels, the limit is {max_pixels:,}")
 
 
 def check_parts(count: int, parts: int, last: bool) -> None:

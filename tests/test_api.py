@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 import pixelcodec
 from coding import Samples, encode, random_network, randomised
 from pictures import noise, scene
-from pixelcodec import evaluation, plan, stream
+from pixelcodec import evaluation, limits, plan
 from pixelcodec.container import Header, Readable, Reader, Writer
 from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
 from pixelcodec.engine import Engine
@@ -727,7 +727,7 @@ def test_a_header_alone_costs_no_memory_whatever_it_claims(
 
 @ON_LINUX
 @pytest.mark.usefixtures("_memory_limit")
-@pytest.mark.parametrize("pixels", [2**24, stream.MAX_PIXELS, 2 * stream.MAX_PIXELS])
+@pytest.mark.parametrize("pixels", [2**24, limits.MAX_PIXELS, 2 * limits.MAX_PIXELS])
 @pytest.mark.parametrize("tile", [0, 1, 512])
 def test_a_tiny_file_that_claims_to_be_a_huge_image_is_refused(
     model: str, tile: int, pixels: int

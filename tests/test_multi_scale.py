@@ -317,6 +317,17 @@ def test_a_preview_of_gray_images_is_gray(tmp_path: Any) -> None:
     np.testing.assert_array_equal(found, image[::2, ::2], strict=True)
 
 
+def test_previews_keep_to_the_limits(model: str, file: bytes) -> None:
+    for limit in ({"max_pixels": 30 * 41 - 1}, {"max_bytes": 1000}):
+        with pytest.raises(FormatError, match="the limit is"):
+            api.preview_from(file, model=model, **limit)  # type: ignore[arg-type]
+    tall = io.BytesIO()
+    header = replace(Reader(io.BytesIO(file)).header, strip_rows=8, height=2**20)
+    Writer(tall, header).strip(b"")
+    with pytest.raises(FormatError, match="to decode them takes up to"):
+        api.preview_from(tall.getvalue(), model=model, max_bytes=2**26)
+
+
 def test_other_models_have_no_preview() -> None:
     data = api.encode(picture(8, 8), model="photo-s")
     with pytest.raises(UnsupportedImageError, match="no multi-scale model"):

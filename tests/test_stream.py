@@ -14,10 +14,11 @@ from hypothesis.extra.numpy import arrays
 
 import pixelcodec
 import works
-from pixelcodec import Decoder, Encoder, Picture, container, stream
+from pixelcodec import Decoder, Encoder, Picture, api, container, stream
 from pixelcodec.errors import FormatError, PixelcodecError, UnsupportedImageError
 from pixelcodec.parallel import StripTask, decode_strips
 from pixelcodec.pictures import Chunk
+from robustness.mutations import mended, split
 
 MODEL = "photo-s"
 PALETTE = (Chunk(b"PLTE", bytes(range(48)), False), Chunk(b"tEXt", b"Title\0dots", True))
@@ -177,6 +178,26 @@ class TestDecoder:
                 decoder.write(piece)
         with pytest.raises(FormatError, match="CRC mismatch in strip 1"):
             decoder.finish()
+
+    @pytest.mark.parametrize(
+        ("change", "how", "message"),
+        [
+            (lambda end: end, {"max_pixels": 14}, "claims 15 pixels, the limit is 14"),
+            (lambda end: end, {"max_bytes": 14}, "the limit is 14"),
+            (lambda end: end, {"model": "photo-m"}, "model photo-m is"),
+            (lambda end: mended(end[:-5] + bytes(5)), {}, "checksum of the original"),
+        ],
+        ids=["pixels", "bytes", "model", "samples"],
+    )
+    def test_a_refusal_is_told_again_and_again(self, change: Any, how: Any, message: str) -> None:
+        *pieces, end = split(encoded((3, 8, ()), np.ones((3, 5, 3), np.uint8)))
+        decoder = Decoder(**how)
+        with pytest.raises(PixelcodecError, match=message) as first:
+            decoder.write(b"".join(pieces) + change(end)) and decoder.finish()
+        for again in (lambda: decoder.write(b"more"), decoder.finish):
+            with pytest.raises(PixelcodecError) as later:
+                again()
+            assert later.value is first.value
 
 
 class TestFiles:
@@ -384,6 +405,15 @@ class TestRegions:
     def test_regions_outside_are_refused(self, restart: bool, region: Any) -> None:
         with pytest.raises(ValueError, match="region"):
             pixelcodec.decode(striped(restart)[0], region=region)
+
+    def test_rows_that_are_given_are_counted_alone(
+        self, restart: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        held: list[int] = []
+        monkeypatch.setattr(api, "check_memory_of_rows", lambda _, rows, most: held.append(rows))
+        pixelcodec.decode(striped(restart)[0], region=(2, 13, 1, 3))
+        pixelcodec.decode(striped(restart)[0], region=(2, 17, 1, 3))
+        assert held == [6, 5]
 
     def test_what_is_cut_off_below_does_not_matter(self, restart: bool) -> None:
         file, samples = striped(restart)

@@ -336,7 +336,7 @@ BREAKS = (
     Break(
         6,
         "pixels are not counted",
-        "pixelcodec/stream.py",
+        "pixelcodec/limits.py",
         "if pixels > max_pixels:",
         "if False:",
         (
