@@ -34,7 +34,7 @@ class Choices(TypedDict):
     discard_invisible: bool
 
 
-class EffortNumber(click.ParamType):
+class EffortNumber(click.ParamType):  # type: ignore[type-arg]  # older clicks have none
     """1 to 9, or ``max``, which is 10 in the library."""
 
     name = "effort"

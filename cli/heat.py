@@ -113,22 +113,6 @@ def resized(bits: Bits, width: int) -> Bits:
     return np.asarray(Image.fromarray(bits).resize((width, height), way))
 
 
-def bits_of(pixels: Samples, model: str, compute: Compute, progress: Progress | None) -> "BitMap":
-    """Bits of each sample of an image under ``model``, as :func:`bits_under` gives them.
-
-    Raises:
-        PixelcodecError: there is no such model, or it does not code such images.
-    """
-    from pixelcodec.models import zoo
-    from pixelcodec.plan import check_bit_depth
-    from pixelcodec.runtime import make_engine
-
-    engine = make_engine(zoo.load(model), compute["backend"], compute["device"])
-    bit_depth = 1 if pixels.dtype == np.bool_ else 8 * pixels.itemsize
-    check_bit_depth(bit_depth, engine.program.bit_depth, model)
-    return bits_under(engine, pixels, compute["threads"], progress)
-
-
 def bits_in(
     start: "Start",
     pixels: Samples,

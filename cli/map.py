@@ -2,7 +2,7 @@
 
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 import click
 
@@ -17,6 +17,7 @@ from pixelcodec.cli.common import (
     path_argument,
     quiet_option,
 )
+from pixelcodec.cli.encode import EffortNumber
 from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, default_output, read_bytes
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.suggestions import model_names
@@ -40,7 +41,14 @@ if TYPE_CHECKING:  # they import NumPy, Pillow and torch
     "--model",
     metavar="NAME",
     shell_complete=model_names,
-    help=f"{MODEL_NAMES} [default: photo-m, or the one that a .pxc file names]",
+    help=f"{MODEL_NAMES} [default: what makes the smallest file, or what a .pxc file names]",
+)
+@click.option(
+    "-e",
+    "--effort",
+    type=EffortNumber(),
+    metavar="1..9|max",
+    help="Of an image, as `encode` has it. [default: 5]",
 )
 @click.option("--channels", is_flag=True, help="A panel for each channel, side by side.")
 @click.option(
@@ -66,6 +74,7 @@ def map(
     image: Path,
     output: Path | None,
     model: str | None,
+    effort: int | None,
     channels: bool,
     width: int | None,
     top: int | None,
@@ -76,9 +85,9 @@ def map(
 ) -> None:
     """Draw how many bits each pixel of IMAGE takes.
 
-    Black is none, pale yellow many. IMAGE is an image, or a .pxc file, which is decoded first, and
-    whose model, strips and tiles are those of the map. The bits are the exact information under the
-    model; a .pxc file is as long as their sum, and some bytes.
+    Black is none, pale yellow many. IMAGE is a .pxc file, or an image: then the map is of the file
+    that `encode` makes of it, by the model that makes it smallest. The bits are the exact
+    information under the model; the file is as long as their sum, and some bytes.
     """
     from pixelcodec.cli import panels
     from pixelcodec.cli.heat import scale_of
@@ -89,10 +98,10 @@ def map(
     with errors_about(output):
         check_format(output, image_format)
         with atomic_output(output, force=force) as stream:
-            bits, name = _bits(image, model, quiet, compute)
-            shown = _panels(bits, channels, width)
+            found = _bits_of(image, model, effort, quiet, compute)
+            shown = _panels(found, channels, width)
             scale = scale_of([panel.bits for panel in shown], top)
-            summary = _summary(bits, name, channels)
+            summary = _summary(found, channels)
             if no_legend:
                 pixels = panels.bare(shown, scale)
             else:
@@ -102,60 +111,64 @@ def map(
         click.echo(f"{output}: {summary}", err=True)
 
 
-def _bits(image: Path, model: str | None, quiet: bool, compute: Compute) -> tuple["BitMap", str]:
-    """The bits of each sample of an image or of a .pxc file, and the model that they are of."""
-    from pixelcodec.cli.heat import bits_of
-    from pixelcodec.container import MAGIC
-    from pixelcodec.effort import effort_of
+class _Found(NamedTuple):
+    """Bits of each sample of a file, the names of its channels, and the model that coded it."""
+
+    bits: "BitMap"
+    channels: list[str]
+    model: str
+
+
+def _bits_of(
+    image: Path, model: str | None, effort: int | None, quiet: bool, compute: Compute
+) -> _Found:
+    """Where the bits go of a .pxc file, or of the one that ``encode`` makes of an image."""
+    from pixelcodec import api
+    from pixelcodec.cli.heat import bits_in
+    from pixelcodec.container import MAGIC, STANDARD, Reader
+    from pixelcodec.errors import UnsupportedImageError
     from pixelcodec.pictures import read_picture
 
     with errors_about(image):
-        source = read_bytes(image)
-        if source.getvalue().startswith(MAGIC):
-            return _bits_of_file(source, image.name, model, quiet, compute)
-        pixels = read_picture(source).in_colour().to_array()
-        name = model or effort_of(None).model
+        data = read_bytes(image).getvalue()
+        if data.startswith(MAGIC):
+            if effort is not None:
+                raise click.UsageError(f"-e is for images; {image} is a .pxc file already")
+            with progress_bar(f"{image.name}: decoding", quiet=quiet) as progress:
+                picture = api.decode_picture(data, model=model, progress=progress, **compute)
+            otherwise = "decode it, and draw the map of the image with -m"
+        else:
+            picture = read_picture(BytesIO(data))
+            with progress_bar(f"{image.name}: encoding", quiet=quiet) as progress:
+                data = api.encode(picture, model=model, effort=effort, progress=progress, **compute)
+            otherwise = "-m draws the map of the file that a model makes"
+        start = Reader(BytesIO(data)).start
+        if start.header.model_id == STANDARD:
+            raise UnsupportedImageError(f"no model codes it best, but PNG or WebP; {otherwise}")
         with progress_bar(image.name, quiet=quiet) as progress:
-            return bits_of(pixels, name, compute, progress), name
+            bits, name = bits_in(start, picture.to_array(), model, compute, progress)
+        channels = ["index"] if picture.is_palette else channel_names(bits.shape[2])
+        return _Found(bits, channels, name)
 
 
-def _bits_of_file(
-    source: BytesIO, label: str, model: str | None, quiet: bool, compute: Compute
-) -> tuple["BitMap", str]:
-    """The same of a .pxc file: by the network that decodes it, in its own strips and tiles."""
-    from pixelcodec import api
-    from pixelcodec.cli.heat import bits_in
-    from pixelcodec.container import STANDARD, Reader
-    from pixelcodec.errors import UnsupportedImageError
-
-    start = Reader(source).start
-    if start.header.model_id == STANDARD:
-        raise UnsupportedImageError(
-            "no model wrote it, but PNG or WebP; decode it, and draw the map of the image"
-        )
-    with progress_bar(f"{label}: decoding", quiet=quiet) as progress:
-        pixels = api.decode(source.getvalue(), model=model, progress=progress, **compute)
-    with progress_bar(label, quiet=quiet) as progress:
-        return bits_in(start, pixels, model, compute, progress)
-
-
-def _panels(bits: "BitMap", channels: bool, width: int | None) -> list["Panel"]:
-    """The map of all channels together, or of each, ``width`` pixels wide."""
+def _panels(found: _Found, apart: bool, width: int | None) -> list["Panel"]:
+    """The map of all channels together, or of each ``apart``, ``width`` pixels wide."""
     from pixelcodec.cli.heat import resized
     from pixelcodec.cli.panels import Panel
 
-    across = width or bits.shape[1]
-    if not channels:
-        return [Panel("", resized(bits.sum(2), across))]
+    across = width or found.bits.shape[1]
+    if not apart:
+        return [Panel("", resized(found.bits.sum(2), across))]
     return [
         Panel(f"{name}, {channel.mean():.2f} bits a sample", resized(channel, across))
-        for name, channel in zip(channel_names(bits.shape[2]), bits.transpose(2, 0, 1), strict=True)
+        for name, channel in zip(found.channels, found.bits.transpose(2, 0, 1), strict=True)
     ]
 
 
-def _summary(bits: "BitMap", model: str, channels: bool) -> str:
+def _summary(found: _Found, apart: bool) -> str:
+    bits = found.bits
     total = bits.sum(dtype="f8")
-    unit, units = ("sample", bits.size) if channels else ("pixel", bits[..., 0].size)
-    name = Path(model).name
+    unit, units = ("sample", bits.size) if apart else ("pixel", bits[..., 0].size)
+    name = Path(found.model).name
     mean, size = f"{total / units:.3f} on average", f"{total / 8:,.0f} bytes in all"
     return f"bits a {unit} under {name}: {mean}, {size}"

@@ -1,6 +1,7 @@
 """Pictures of where bits go: their colours, their scale, and the command that draws them."""
 
 import io
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ImageFont
+from PIL import Image, ImageFont
 
 import pixelcodec
 from commands import assert_fails_in_one_line, names, read, run, save
@@ -26,7 +27,7 @@ from pixelcodec.evaluation import Cut, bit_map
 from pixelcodec.models import zoo
 
 HEIGHT, WIDTH = 20, 34
-MODEL = ("-m", "photo-s")
+MODEL = ("-m", "photo-s", "-e", "1")
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -210,12 +211,54 @@ def test_progress_counts_all_pixels(photo: Path, monkeypatch: pytest.MonkeyPatch
 
     @contextmanager
     def bar(label: str, *, quiet: bool) -> Iterator[Progress]:
-        assert label == "photo.png"
+        labels.append(label)
         yield lambda done, total: told.append((done, total))
 
+    labels: list[str] = []
     monkeypatch.setattr(map_module, "progress_bar", bar)
     run("map", photo, *MODEL)
+    assert labels == ["photo.png: encoding", "photo.png"]
     assert told[-1] == (HEIGHT * WIDTH, HEIGHT * WIDTH)
+
+
+@pytest.mark.parametrize("effort", [(), ("-e", "9")], ids=" ".join)
+def test_a_map_is_of_the_file_that_encode_writes(effort: tuple[str, ...], folder: Path) -> None:
+    save(scene(40, 60, 3) // 64 * 64, "drawing.png")  # no photograph
+    assert run("encode", "drawing.png", *effort).exit_code == 0
+    (facts,) = json.loads(run("info", "--json", "drawing.pxc").stdout)
+
+    of_image = drawn("drawing.png", *effort)
+
+    np.testing.assert_array_equal(of_image, drawn("drawing.pxc"))
+    said = run("map", "drawing.png", *effort, "-o", "map.png").stderr
+    assert facts["model_name"] == "graphics"
+    assert said == run("map", "drawing.pxc", "-f", "-o", "map.png").stderr
+    assert said.startswith("map.png: bits a pixel under graphics: ")
+
+
+def test_a_palette_has_bits_of_its_indexes(folder: Path) -> None:
+    image = Image.fromarray(np.tile(IMAGE, (4, 4, 1))).quantize(64)
+    image.save("palette.png")
+
+    result = run("map", "palette.png", "-m", "graphics", "--channels", "-o", "map.png")
+
+    assert result.exit_code == 0, result.output
+    assert "bits a sample under graphics: " in result.stderr
+
+
+def test_what_png_or_webp_code_best_has_no_map(folder: Path) -> None:
+    save(IMAGE[..., 0] > 128, "bilevel.png")
+
+    result = run("map", "bilevel.png")
+
+    assert_fails_in_one_line(result, "bilevel.png")
+    assert "no model codes it best, but PNG or WebP; -m draws the map" in result.stderr
+
+
+def test_the_effort_of_a_file_is_settled(folder: Path) -> None:
+    Path("photo.pxc").write_bytes(pixelcodec.encode(IMAGE, model="photo-s", effort=1))
+
+    assert run("map", "photo.pxc", "-e", 9).exit_code == 2
 
 
 # Files of this codec -----------------------------------------------------------------------------
