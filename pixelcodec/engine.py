@@ -22,6 +22,7 @@ from pixelcodec.errors import ModelError
 from pixelcodec.models.architectures import make_learning_program, make_program, remembers
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import MAPS, Conditionals, Distribution, Program
+from pixelcodec.progress import Count
 from pixelcodec.schedule import Canvas, Carry, Stack, Wave, stacks, symbol_positions, waves
 
 Samples = npt.NDArray[Any]
@@ -29,9 +30,6 @@ Samples = npt.NDArray[Any]
 
 Integers = npt.NDArray[Any]
 Value = TypeVar("Value", bound=np.generic)
-Progress = Callable[[int], None]
-"""Called now and then with the count of pixels that were finished since the last call."""
-
 Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Rows and columns, the same in each image of a stack."""
 
@@ -175,7 +173,7 @@ class Scale:
         known = pixels(self.step * coarser.step) if coarser else 0
         return pixels(self.step) - known
 
-    def walk(self, images: Samples, choose: Choose, progress: Progress) -> None:
+    def walk(self, images: Samples, choose: Choose, progress: Count) -> None:
         """Visit all pixels of a stack in the order of coding, and write there what is chosen.
 
         Args:
@@ -235,7 +233,7 @@ class Scale:
 
         return choose_rest, int(rest.sum())
 
-    def choices_by_waves(self, images: Samples, progress: Progress) -> coder.Floats:
+    def choices_by_waves(self, images: Samples, progress: Count) -> coder.Floats:
         """All choices of ``images``, visited as in decoding, see :func:`coder.describe`."""
         # At first none, and none at all where coarser scales have all pixels. Whole numbers < 2**24
         ordered = [np.empty((0, 3), np.float32)]
@@ -250,7 +248,7 @@ class Scale:
         self.walk(images, choose, progress)
         return np.concatenate(ordered)
 
-    def choices_by_bands(self, images: Samples, progress: Progress) -> coder.Floats:
+    def choices_by_bands(self, images: Samples, progress: Count) -> coder.Floats:
         """The same, computed for many rows at a time."""
         count, height, width, channels = images.shape
         symbols = channels * len(coder.strides(self.program.bit_depth))
@@ -406,23 +404,28 @@ def _itself(program: Program) -> Program:
 class StripEncoder(StripCoder):
     """Encodes the strips of an image, from the top."""
 
-    def encode(self, rows: Samples, progress: Progress) -> list[bytes]:
+    def encode(self, rows: Samples, progress: Count) -> list[bytes]:
         """Code the next strip: its parts.
 
         Args:
-            rows: uint8 [rows, width, channels].
+            rows: uint8, of 16 bits uint16 [rows, width, channels].
             progress: told of finished pixels.
         """
         return [_coded(choices) for choices in self.choices(rows, progress)]
 
-    def choices(self, rows: Samples, progress: Progress) -> Iterator[coder.Floats]:
+    def choices(self, rows: Samples, progress: Count) -> Iterator[coder.Floats]:
         """All choices of each part of the next strip in order, see :func:`coder.describe`.
 
         Takes what :meth:`encode` takes, and moves on to the strip below as it does.
 
         Yields:
             float32 [n, 3]: whole numbers below 2**24, so they are exact.
+
+        Raises:
+            ValueError: samples are of another type: compiled loops would read beside their tables.
         """
+        if rows.dtype != coder.sample_type(self._bit_depth):
+            raise ValueError(f"samples of {rows.dtype}; the model's have {self._bit_depth} bits")
         for scale in self.scales:
             in_order = scale.program.sequential or scale.program.coarser is not None
             choices_of = scale.choices_by_waves if in_order else scale.choices_by_bands
@@ -443,7 +446,7 @@ def _coded(choices: coder.Floats) -> bytes:
 class StripDecoder(StripCoder):
     """Decodes the strips of an image, from the top."""
 
-    def decode(self, parts: Sequence[bytes], height: int, progress: Progress) -> Samples:
+    def decode(self, parts: Sequence[bytes], height: int, progress: Count) -> Samples:
         """Decode the next strip.
 
         Args:
@@ -463,7 +466,7 @@ class StripDecoder(StripCoder):
             self._decode_part(scale, payload, out, progress)
         return out
 
-    def _decode_part(self, scale: Scale, payload: bytes, out: Samples, progress: Progress) -> None:
+    def _decode_part(self, scale: Scale, payload: bytes, out: Samples, progress: Count) -> None:
         pixels = scale.coded_pixels(len(out), self._width)
         coder.check_length(payload, pixels * self._channels, self._bit_depth)
         part = coder.StripDecoder(payload, self._bit_depth)

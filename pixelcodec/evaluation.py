@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelcodec import api, coder
+from pixelcodec.api import as_picture
 from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, StripEncoder
-from pixelcodec.engine import Progress as Count
 from pixelcodec.models import zoo
 from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Samples
-from pixelcodec.plan import default_strip_rows
+from pixelcodec.plan import check_bit_depth, default_strip_rows
+from pixelcodec.progress import Count
 from pixelcodec.runtime import Compute, Progress, cpu_threads
 
 Integers = npt.NDArray[Any]
@@ -112,7 +113,9 @@ def evaluate(
         tell(pixels + done, 2 * pixels)
 
     with compute.running():
-        bits = model_bits(image, compute.engine(zoo.load(model)), count, tile=tile)
+        engine = compute.engine(zoo.load(model))
+        check_bit_depth(as_picture(image).bit_depth, engine.program.bit_depth, model)
+        bits = model_bits(image, engine, count, tile=tile)
     data = api.encode(
         image, model=model, tile=tile, effort=STATIC, progress=count_again, **asdict(compute)
     )

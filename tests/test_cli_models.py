@@ -62,6 +62,11 @@ def bilevel(folder: Path) -> Path:
     return save(smooth(3, 9, 7)[..., 0] >= 128, "bilevel.png")
 
 
+@pytest.fixture
+def gray16(folder: Path) -> Path:
+    return save(smooth(4, 9, 7)[..., 0].astype(np.uint16) << 8, "gray16.png")
+
+
 # Models that are files ---------------------------------------------------------------------------
 
 
@@ -97,6 +102,7 @@ def test_a_bilevel_image_stays_one(bilevel: Path, suffix: str) -> None:
         ("gray", 1, 1, "1x1.safetensors codes 1-bit samples"),
         ("bilevel", 1, 8, "1x8.safetensors codes 8-bit samples"),
         ("bilevel", None, 8, "photo-s codes 8-bit samples"),
+        ("gray16", None, 8, "photo-s codes 8-bit samples"),
     ],
 )
 @pytest.mark.parametrize("command", ["encode", "eval"])
