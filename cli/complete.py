@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 @click.command(
     epilog=examples(
-        "pixelcodec complete photo.png --mask lower -n 2 -o whole.png",
+        "pixelcodec complete photo.png --mask lower -o whole.png",
+        "pixelcodec complete photo.png --mask lower -n 2 -o sheet.png",
         "pixelcodec complete photo.png --mask hole.png -m photo-s --temperature 0.8 -o whole.png",
     )
 )
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
     "of the same size, is white.",
 )
 @model_option
-@count_option(4, "How many completions.")
+@count_option(1, "How many completions; several make a sheet.")
+@click.option(
+    "--sheet", is_flag=True, help="Show a single completion, too, between hole and image."
+)
 @output_option("Output image, its format by its suffix.", required=True)
 @temperature_option
 @seed_option
@@ -54,6 +58,7 @@ def complete(
     mask: str,
     model: str,
     count: int,
+    sheet: bool,
     output: Path,
     temperature: float,
     seed: int,
@@ -63,8 +68,9 @@ def complete(
 ) -> None:
     """Draw a part of IMAGE anew, and write what it may have been.
 
-    A model sees what lies above and to the left, not what lies below. The output shows, in a row,
-    the image with a gray hole, the completions, and the image.
+    A model sees what lies above and to the left, not what lies below. A single completion is
+    written as it is. A sheet shows, in a row, the image with a gray hole, the completions, and the
+    image.
     """
     import numpy as np
 
@@ -90,10 +96,13 @@ def complete(
                     progress=progress,
                     **compute,
                 )
-            given = sampling.with_hole(pixels, hole)
-            row = [given, *map(sampling.as_bytes, [*drawn, pixels])]
-            page = Picture.from_array(sampling.grid(np.stack(row), len(row)))
-            write_picture(page, stream, image_format)
+            if sheet or count > 1:
+                given = sampling.with_hole(pixels, hole)
+                row = [given, *map(sampling.as_bytes, [*drawn, pixels])]
+                page = sampling.grid(np.stack(row), len(row))
+            else:
+                page = drawn[0]
+            write_picture(Picture.from_array(page), stream, image_format)
 
 
 def _mask(name: str, height: int, width: int) -> "Mask":

@@ -104,8 +104,16 @@ def test_what_is_out_of_range_is_wrong_usage(option: tuple[str, str]) -> None:
 # complete ----------------------------------------------------------------------------------------
 
 
+def test_a_single_completion_is_written_as_it_is() -> None:
+    complete("--mask", "lower", "--seed", 2)
+    mask = sampling.half("lower", 6, 9)
+    (drawn,) = sampling.complete(scene(6, 9, 3), mask, "photo.safetensors", 1, seed=2)
+    np.testing.assert_array_equal(read(Path("out.png")), drawn, strict=True)
+    np.testing.assert_array_equal(read(Path("out.png"))[:3], scene(6, 9, 3)[:3])
+
+
 @pytest.mark.parametrize("name", sampling.HALVES)
-def test_complete_shows_the_hole_the_completions_and_the_image(name: str) -> None:
+def test_a_sheet_shows_the_hole_the_completions_and_the_image(name: str) -> None:
     complete("--mask", name, "-n", 2, "--temperature", 0.5, "--seed", 2)
     image, mask = scene(6, 9, 3), sampling.half(name, 6, 9)
     model = "photo.safetensors"
@@ -118,7 +126,7 @@ def test_complete_shows_the_hole_the_completions_and_the_image(name: str) -> Non
 def test_the_mask_can_be_an_image_that_is_white_where_to_draw(bilevel: bool) -> None:
     levels = noise(6, 9)
     save(levels >= 128 if bilevel else levels, "mask.png")
-    complete("--mask", "mask.png", "-n", 1)
+    complete("--mask", "mask.png", "--sheet")
     hole, drawn, image = np.split(np.pad(read(Path("out.png")), [(0, 0), (0, 2), (0, 0)]), 3, 1)
     mask = levels >= 128
     assert (hole[:, :9][mask] == sampling.GRAY).all()
@@ -127,12 +135,15 @@ def test_the_mask_can_be_an_image_that_is_white_where_to_draw(bilevel: bool) -> 
 
 
 def test_a_bilevel_image_is_completed_in_black_and_white() -> None:
-    arguments = ("bits.png", "-m", "bilevel.safetensors", "--mask", "lower", "-n", 1)
+    arguments = ("bits.png", "-m", "bilevel.safetensors", "--mask", "lower")
     result = run("complete", *arguments, "-o", "out.png")
     assert result.exit_code == 0, result.output
-    drawn = read(Path("out.png"))[:, 11:20]
-    assert set(np.unique(drawn)) <= {0, 255}
-    np.testing.assert_array_equal(drawn[:3] > 0, scene(6, 9)[:3] > 100)
+    drawn = read(Path("out.png"))
+    assert drawn.dtype == np.bool_
+    np.testing.assert_array_equal(drawn[:3], scene(6, 9)[:3] > 100)
+    assert run("complete", *arguments, "--sheet", "-o", "sheet.png").exit_code == 0
+    sheet = read(Path("sheet.png"))[:, 11:20]
+    np.testing.assert_array_equal(sheet, np.where(drawn, 255, 0))
 
 
 def test_complete_needs_a_mask() -> None:
