@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PHOTO := examples/kodim23.png
 DEMO := build/demo
 
-.PHONY: demo test lint types docs bench bench-large fuzz soak faults matrix broken audit clean
+.PHONY: demo test lint types docs bench bench-large fuzz guided soak faults matrix broken audit clean
 
 demo: $(READY)
 	rm -rf $(DEMO) && mkdir -p $(DEMO)
@@ -61,6 +61,12 @@ BROKEN :=
 # fails is kept in build/fuzz.
 fuzz: $(READY)
 	cd tests && ../$(BIN)/python -m robustness.fuzz $(FUZZ)
+
+# The same by atheris, which looks for files that reach new lines. Options are those of libFuzzer.
+GUIDED := -max_total_time=600
+guided: $(READY)
+	$(BIN)/python -m pip install atheris
+	cd tests && ../$(BIN)/python -m robustness.guided ../build/guided $(GUIDED)
 
 # Random images through one process, its threads and another process; nothing grows.
 soak: $(READY)
