@@ -1,6 +1,5 @@
 """Fitting the model to the image in hand, before it is encoded."""
 
-from collections.abc import Callable
 from math import sqrt
 
 import numpy as np
@@ -12,6 +11,7 @@ from pixelcodec.engine import Engine, Scale
 from pixelcodec.models.fine_tuning import Budget, Seen, fit_heads
 from pixelcodec.models.program import Samples
 from pixelcodec.models.wavefront_pixelcnn import IntegerWavefrontPixelCNN
+from pixelcodec.progress import Count
 
 LEAST_PIXELS = 2**16
 """The changes of a model take about two kilobytes: more than they save on a smaller image."""
@@ -32,9 +32,7 @@ def can_fit(engine: Engine, pixels: int) -> bool:
     return isinstance(engine.program, IntegerWavefrontPixelCNN) and pixels >= LEAST_PIXELS
 
 
-def fitted(
-    engine: Engine, rows: Samples, samples: int, budget: Budget, tell: Callable[[int], None]
-) -> bytes:
+def fitted(engine: Engine, rows: Samples, samples: int, budget: Budget, tell: Count) -> bytes:
     """Changes of the engine's model that suit an image, packed.
 
     Args:

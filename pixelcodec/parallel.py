@@ -11,8 +11,9 @@ from pixelcodec.container import Start
 from pixelcodec.limits import engines_within
 from pixelcodec.pictures import Samples
 from pixelcodec.places import strip_named
+from pixelcodec.progress import Count
 from pixelcodec.runtime import Compute
-from pixelcodec.strips import Count, ImageDecoder
+from pixelcodec.strips import ImageDecoder
 from pixelcodec.workers import Workers, next_of
 
 

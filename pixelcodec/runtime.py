@@ -16,6 +16,7 @@ from pixelcodec.errors import BackendError, ModelError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
 from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.progress import Count
 from pixelcodec.strips import Engines
 
 STANDARD_NAME = "standard"
@@ -173,7 +174,7 @@ _threads_before: list[int] = []
 """For each call that is running, the CPU threads before the first of them."""
 
 
-def pixel_counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+def pixel_counter(progress: Progress | None, total: int) -> Count:
     """Turn counts of newly finished pixels into calls of ``progress``."""
     done = 0
 

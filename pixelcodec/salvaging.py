@@ -30,9 +30,10 @@ from pixelcodec.errors import FormatError
 from pixelcodec.limits import MAX_BYTES, check_memory_of_rows, engines_within
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.places import strip_named
+from pixelcodec.progress import Count
 from pixelcodec.runtime import Compute, pixel_counter
 from pixelcodec.stream import Decoding, check_crc, check_parts, crc_of
-from pixelcodec.strips import Count, Engines, ImageDecoder, independent
+from pixelcodec.strips import Engines, ImageDecoder, independent
 
 STRIPE = 8
 """Pixels across each stripe of the mark."""

@@ -5,16 +5,14 @@ A strip is one PNG, or one lossless WebP where that is smaller. It depends on no
 
 import io
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Picture, Samples, png
-
-Count = Callable[[int], None]
-"""Called with the count of pixels that were finished since the last call."""
+from pixelcodec.progress import Count
 
 PARTS = 1
 """Of a strip."""

@@ -1,6 +1,6 @@
 """Strips of an image <-> their parts in a file, whatever codes each component of the image."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import lcm
 from typing import Protocol
 
@@ -12,10 +12,8 @@ from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
 from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Samples
+from pixelcodec.progress import Count
 from pixelcodec.standard import StandardDecoder, StandardEncoder
-
-Count = Callable[[int], None]
-"""Called with the count of pixels that were finished since the last call."""
 
 Engines = Mapping[bytes, Engine]
 """By the id of their model; :data:`pixelcodec.container.STANDARD` has none."""

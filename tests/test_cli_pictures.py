@@ -13,7 +13,7 @@ from pictures import noise, scene
 from pixelcodec import api
 from pixelcodec.parallel import StripTask, StripWorker
 from pixelcodec.pictures import Chunk, Picture, Samples, read_picture, write_picture
-from pixelcodec.strips import Count
+from pixelcodec.progress import Count
 
 pytestmark = pytest.mark.usefixtures("tiny")
 

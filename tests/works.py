@@ -9,7 +9,7 @@ from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.work import Sink, Task
 from pixelcodec.parallel import StripTask
 from pixelcodec.pictures import Samples
-from pixelcodec.strips import Count
+from pixelcodec.progress import Count
 
 
 def copy(task: Task, sink: Sink, report: Report | None) -> str:
