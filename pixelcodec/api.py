@@ -137,6 +137,7 @@ def encode_to(
     picture = as_picture(image)
     if how.get("discard_invisible"):
         picture = replace(picture, samples=discarded(picture.samples))
+        how = {**how, "discard_invisible": False}
     if how.get("verify"):
         height, width = picture.samples.shape[:2]
         verifier = Verifier(stream, picture.chunks, width * height, how)

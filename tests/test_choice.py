@@ -321,6 +321,16 @@ def test_invisible_colours_are_discarded_on_demand_only(channels: int, model: st
     assert len(data) < 0.7 * len(kept)
 
 
+def test_invisible_colours_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    invisible = pixelcodec.invisible.invisible
+    monkeypatch.setattr(
+        pixelcodec.invisible, "invisible", lambda rows: seen.append(len(rows)) or invisible(rows)
+    )
+    pixelcodec.encode(with_alpha(noise(48, 40, 3)), discard_invisible=True, **FAST)
+    assert seen == [48]
+
+
 def test_a_stream_discards_the_same() -> None:
     samples = with_alpha(noise(48, 40, 3))
     encoder = pixelcodec.Encoder(40, 48, 4, discard_invisible=True, strip_rows=7, **FAST)
