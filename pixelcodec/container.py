@@ -285,7 +285,7 @@ class Writer:
 
         Args:
             samples_crc: CRC-32 of all samples, 0 to 2**32 - 1: rows from top to bottom, channels
-                interleaved, one byte a sample.
+                interleaved, one byte a sample; of 16 bits two, the low one first.
 
         Raises:
             ValueError: Strips are missing, the value is out of range, or it is closed already.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from pixelcodec.container import METADATA_MOST
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Chunk, Picture
 
@@ -17,13 +18,21 @@ _PIXELS = b"IDAT"
 
 
 def pack(chunks: Iterable[Chunk]) -> bytes:
-    """Chunks to bytes: those that stand after the pixels come last."""
+    """Chunks to bytes: those that stand after the pixels come last.
+
+    Raises:
+        UnsupportedImageError: they are more than a file holds.
+    """
     found, after = b"", False
     for chunk in chunks:
         if chunk.after and not after:
             found += _HEAD.pack(0, _PIXELS)
         after = chunk.after
         found += _HEAD.pack(len(chunk.data), chunk.type) + chunk.data
+    if len(found) > METADATA_MOST:
+        raise UnsupportedImageError(
+            f"{len(found):,} bytes of metadata; a file holds {METADATA_MOST:,}"
+        )
     return found
 
 

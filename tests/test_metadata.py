@@ -1,5 +1,6 @@
 """Metadata in a file: chunks come back as they were, and anything else is damage."""
 
+import io
 import struct
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 
 import pixelcodec
 from pixelcodec import metadata
-from pixelcodec.errors import FormatError
+from pixelcodec.container import METADATA_MOST
+from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Chunk, Picture
 
 TYPES = [b"iCCP", b"eXIf", b"tEXt", b"iTXt", b"pHYs", b"prVt"]
@@ -40,6 +42,17 @@ def test_no_chunks_are_no_bytes() -> None:
 def test_they_go_with_the_picture(found: tuple[Chunk, ...]) -> None:
     picture = Picture(np.zeros((2, 3, 1), np.uint16), 16, found)
     assert pixelcodec.decode_picture(pixelcodec.encode(picture)) == picture
+
+
+@pytest.mark.parametrize("model", ["standard", "photo-s", None])
+def test_more_than_a_file_holds_are_refused(model: str | None) -> None:
+    half = Chunk(b"tEXt", bytes(METADATA_MOST // 2 - 7))
+    picture = Picture(np.zeros((2, 3, 3), np.uint8), 8, (half, half))
+    stream = io.BytesIO()
+    message = "67,108,866 bytes of metadata; a file holds 67,108,864"
+    with pytest.raises(UnsupportedImageError, match=message):
+        pixelcodec.encode_to(stream, picture, model=model)
+    assert stream.getvalue() == b""
 
 
 def record(kind: bytes, data: bytes = b"", length: int | None = None) -> bytes:
