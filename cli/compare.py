@@ -21,7 +21,7 @@ from pixelcodec.cli.encode import EffortNumber
 from pixelcodec.cli.files import atomic_output, image_files, refuse_overwriting
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.suggestions import model_names
-from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
+from pixelcodec.cli.tables import bits_per_sample, indented, table
 from pixelcodec.errors import UnsupportedImageError
 
 if TYPE_CHECKING:  # they import NumPy and Pillow
@@ -150,12 +150,13 @@ def _measure(
     for number, path in enumerate(files, 1):
         image = comparison.add(path, _watch(path, number, len(files), quiet), look)
         if image and show:
-            title = f"{path}: {shape_name(*image.shape)}"
-            click.echo(_text(title, image.results, image.samples) + "\n")
+            title = f"{path}: {image.shape_name}"
+            click.echo(_text(title, image.results, image.samples, image.why_left_out) + "\n")
     count = len(comparison.images)
     if count > 1 and show:
         of_all = totals(comparison.images)
-        click.echo(_text(f"total of {count} images", of_all, comparison.samples))
+        title = f"total of {count} images"
+        click.echo(_text(title, of_all, comparison.samples, comparison.why_no_total))
 
 
 def _write(path: Path, text: str, force: bool) -> None:
@@ -184,7 +185,7 @@ def _is_unsupported(failure: Failure) -> bool:
     return isinstance(failure.__cause__, UnsupportedImageError)
 
 
-def _text(title: str, results: Sequence["Result"], samples: int) -> str:
+def _text(title: str, results: Sequence["Result"], samples: int, note: str | None) -> str:
     from pixelcodec.cli.measuring import with_ratios
 
     head = ["codec", "bytes", "bpsp", "ratio", "encode s", "decode s"]
@@ -199,7 +200,8 @@ def _text(title: str, results: Sequence["Result"], samples: int) -> str:
         ]
         for result, ratio in with_ratios(results)
     ]
-    return f"{title}\n{indented(table(head, rows))}"
+    text = "\n".join([table(head, rows), *filter(None, [note])])
+    return f"{title}\n{indented(text)}"
 
 
 def _seconds(seconds: float | None) -> str:

@@ -97,9 +97,8 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
 
 
 def _shape(facts: "FileInfo") -> str:
-    if facts.channels == 1 and any(kind == "PLTE" for kind, _ in facts.metadata):
-        return f"{facts.width}x{facts.height} palette"
-    return shape_name(facts.height, facts.width, facts.channels)
+    is_palette = facts.channels == 1 and any(kind == "PLTE" for kind, _ in facts.metadata)
+    return shape_name(facts.height, facts.width, facts.channels, is_palette)
 
 
 def _strip_table(facts: "FileInfo") -> str:

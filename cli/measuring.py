@@ -12,6 +12,7 @@ from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import read_bytes
 from pixelcodec.cli.progress import Progress
 from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, is_ours
+from pixelcodec.cli.tables import shape_name
 from pixelcodec.cli.views import File, Look, View
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.pictures import Picture, read_picture
@@ -50,7 +51,14 @@ class Result:
 class Measured:
     """An image, what each codec made of it, which codecs failed on it, and maybe its view.
 
-    ``shape``: height, width and channels, of colours where there is a palette.
+    Attributes:
+        path: of the image.
+        shape: height, width and channels; of a palette one.
+        results: of the codecs that took it.
+        failures: of others.
+        view: if it was looked at.
+        kind: of the image, as :attr:`pixelcodec.Picture.kind` has it.
+        left_out: names of the codecs that do not hold images of this kind.
     """
 
     path: Path
@@ -58,6 +66,20 @@ class Measured:
     results: list[Result]
     failures: list[Failure]
     view: View | None = None
+    kind: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def shape_name(self) -> str:
+        """Return width, height and colours as text."""
+        return shape_name(*self.shape, is_palette=self.kind.endswith("palette"))
+
+    @property
+    def why_left_out(self) -> str | None:
+        """Say which codecs were left out and why, if any were."""
+        if not self.left_out:
+            return None
+        return f"without {', '.join(self.left_out)}: not for {self.kind} images"
 
     @property
     def samples(self) -> int:
@@ -81,6 +103,15 @@ class Comparison:
     circumstances: dict[str, str]
     images: list[Measured] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def why_no_total(self) -> str | None:
+        """Say which codecs have no total and why, if any have none."""
+        known = {result.codec for result in totals(self.images)}
+        lacking = [codec.name for codec in self.codecs if codec.name not in known]
+        if not lacking or not self.images:
+            return None
+        return f"without {', '.join(lacking)}: not measured on all images"
 
     @property
     def samples(self) -> int:
@@ -115,11 +146,13 @@ def measure_image(
         source = read_bytes(path)
         picture = _without_metadata(read_picture(source))
         colours = picture.in_colour()
-    results, failures = _as_given(source.getvalue(), colours), []
+    results, failures = _as_given(source.getvalue(), picture), []
+    left_out = []
     ours, file = next((codec for codec in codecs if is_ours(codec.name)), None), None
     for codec in codecs:
         taken = picture if codec.holds(picture) else colours
         if not codec.holds(taken):
+            left_out.append(codec.name)
             continue
         try:
             result, data = _measure(codec, taken, watch)
@@ -133,8 +166,8 @@ def measure_image(
     if look:
         with watch("where bits go") as progress:
             view = look(colours, file, progress)
-    shape = (colours.height, colours.width, colours.channels)
-    return Measured(path, shape, results, failures, view)
+    shape = (picture.height, picture.width, picture.channels)
+    return Measured(path, shape, results, failures, view, picture.kind, tuple(left_out))
 
 
 def totals(images: Sequence[Measured]) -> list[Result]:
@@ -161,8 +194,8 @@ def _without_metadata(picture: Picture) -> Picture:
     return replace(picture, chunks=tuple(each for each in picture.chunks if each.type in needed))
 
 
-def _as_given(source: bytes, colours: Picture) -> list[Result]:
-    results = [Result(RAW, colours.samples.nbytes)]
+def _as_given(source: bytes, picture: Picture) -> list[Result]:
+    results = [Result(RAW, picture.samples.nbytes)]
     if source.startswith(_PNG_SIGNATURE):
         results.append(Result(PNG_AS_GIVEN, len(source)))
     return results

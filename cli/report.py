@@ -14,7 +14,7 @@ from pixelcodec.cli import charts
 from pixelcodec.cli.heat import COLOURS, Scale, scale_of
 from pixelcodec.cli.measuring import RAW, Comparison, Measured, Result, totals, with_ratios
 from pixelcodec.cli.rivals import PNG_OPTIMISED, is_ours, short_name
-from pixelcodec.cli.tables import bits_per_sample, shape_name
+from pixelcodec.cli.tables import bits_per_sample
 from pixelcodec.cli.views import webp
 
 _TEMPLATE = "report.html.jinja"
@@ -48,11 +48,13 @@ class Channel:
 class Card:
     """An image with its results.
 
-    ``thumbnail`` and ``heat`` are data URIs, ``model`` is whose bits are shown.
+    ``why_left_out``: which codecs were, and why. ``thumbnail`` and ``heat`` are data URIs,
+    ``model`` is whose bits are shown.
     """
 
     name: str
     shape: str
+    why_left_out: str | None
     rows: list[Row]
     width: int
     height: int
@@ -138,7 +140,8 @@ def _card(name: str, image: Measured, scale: Scale | None) -> Card:
     total = sum(view.channel_bits.values())
     return Card(
         name=name,
-        shape=shape_name(*image.shape),
+        shape=image.shape_name,
+        why_left_out=image.why_left_out,
         rows=_rows(image.results, image.samples),
         width=view.size[0],
         height=view.size[1],

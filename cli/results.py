@@ -31,7 +31,8 @@ def json_text(comparison: Comparison) -> str:
         "circumstances": comparison.circumstances,
         "codecs": {codec.name: codec.about for codec in comparison.codecs},
         "images": [
-            _image(image) | {"results": _results(image.results, image.samples)}
+            _image(image)
+            | {"results": _results(image.results, image.samples), "left_out": image.left_out}
             for image in comparison.images
         ],
         "totals": _results(totals(comparison.images), comparison.samples),

@@ -29,13 +29,15 @@ def indented(text: str, spaces: int = 2) -> str:
     return "\n".join(" " * spaces + line if line else line for line in text.splitlines())
 
 
-def shape_name(height: int, width: int, channels: int) -> str:
+def shape_name(height: int, width: int, channels: int, is_palette: bool = False) -> str:
     """Say the shape of an image.
 
     >>> shape_name(512, 768, 3)
     '768x512 RGB'
+    >>> shape_name(512, 768, 1, is_palette=True)
+    '768x512 palette'
     """
-    return f"{width}x{height} {_KINDS[channels]}"
+    return f"{width}x{height} {'palette' if is_palette else _KINDS[channels]}"
 
 
 _KINDS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGBA"}

@@ -361,8 +361,9 @@ def test_a_palette_is_measured_as_encode_takes_it(folder: Path) -> None:
     colours = read_picture(Path("palette.png")).in_colour()
     assert [each.is_palette for each in taken[1::2]] == [False, True]  # each is warmed up first
     assert taken[1] == colours
-    assert found.shape == (40, 40, 3)
-    assert found.results[0] == Result("raw", 4800)
+    assert found.shape == (40, 40, 1)
+    assert found.shape_name == "40x40 palette"
+    assert found.results[0] == Result("raw", 1600)
 
 
 # Charts ------------------------------------------------------------------------------------------
@@ -449,6 +450,42 @@ def test_compare_writes_a_page() -> None:
     found = Page(Path("report.html").read_text(encoding="utf-8"))
     assert found.texts("h3") == [NASTY]
     assert len(found.all("img")) == 2
+
+
+OTHERS = "WebP lossless, JPEG XL e7, JPEG XL e9"
+
+
+def test_codecs_that_do_not_hold_an_image_are_named(photo: Path) -> None:
+    bilevel = save(scene(9, 7) > 100, "bilevel.png")
+
+    result = run("compare", photo, bilevel, "-e", 1, "--html", "report.html")
+
+    first, second, total = result.stdout.split("\n\n")
+    assert "without" not in first
+    assert second.endswith(f"\n  without {OTHERS}: not for bilevel images")
+    assert total.endswith(f"\n  without {OTHERS}: not measured on all images\n")
+    page = Page(Path("report.html").read_text())
+    assert f"; without {OTHERS}: not for bilevel images" in page.text
+    assert f"; without {OTHERS}: not measured on all images." in page.text
+
+
+def test_codecs_left_out_are_in_json() -> None:
+    deep = save(scene(9, 7).astype(np.uint16) * 256, "deep.png")
+
+    found = json.loads(run("compare", deep, "-e", 1, "--json").stdout)
+
+    assert found["images"][0]["left_out"] == ["WebP lossless"]
+
+
+def test_bits_a_sample_of_a_palette_are_those_of_encode(folder: Path) -> None:
+    Image.fromarray(scene(40, 40, 3)).quantize(64).save("palette.png")
+
+    compared = run("compare", "palette.png", "-e", 1).stdout
+    encoded = run("encode", "palette.png", "-e", 1).stderr
+
+    assert compared.startswith("palette.png: 40x40 palette\n")
+    (bpsp,) = re.findall(r"([\d.]+) bpsp", encoded)
+    assert re.search(rf"pixelcodec e1 +[\d,]+ +{bpsp} ", compared)
 
 
 def test_compare_prints_json(photo: Path) -> None:
