@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # all import torch
 
 PRESETS = {
     "photo-s": {"width": 32, "hidden": 32, "blocks": 3, "head": 24, "components": 3},
-    "photo-m": {"width": 64, "hidden": 128, "blocks": 4, "head": 64, "components": 5},
+    "photo-m": {"width": 64, "hidden": 192, "blocks": 4, "head": 64, "components": 5},
 }
 """Networks by the names of the models that ship."""
 
