@@ -107,6 +107,7 @@ def encode(
         ModelError: there is no such model, it is damaged, or ``strip_rows`` does not fit its tiles.
         BackendError: the back end or device cannot be used.
         VerificationError: the file does not decode to the image.
+        ValueError: a number is out of its range.
     """
     stream = io.BytesIO()
     encode_to(

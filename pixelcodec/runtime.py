@@ -97,8 +97,8 @@ def network_of(model_id: bytes, model: str | None = None) -> IntegerNetwork:
     name = model or zoo.find(model_id)
     if name is None:
         raise ModelError(
-            f"model {model_id.hex()} that wrote this file is not installed: give its file, by -m or "
-            f"model=; installed are {', '.join(zoo.names())}"
+            f"model {model_id.hex()} that wrote this file is not installed: give its file, by -m "
+            f"or model=; installed are {', '.join(zoo.names())}"
         )
     network = zoo.load(name)
     if network.model_id != model_id:
