@@ -65,7 +65,7 @@ def _head(path: Path) -> bytes:
     try:
         if path == STANDARD_STREAM or not path.is_file():
             return b""
-        with path.open("rb") as stream:
+        with binary_input(path) as stream:
             return stream.read(16)
     except OSError:
         return b""

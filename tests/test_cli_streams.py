@@ -99,11 +99,12 @@ def test_a_reader_that_leaves_early_gets_no_traceback(unbuffered: str) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's")
 @pytest.mark.parametrize("command", ["encode", "decode"])
 def test_a_full_device_is_said_so(command: str, photo: Path, pxc: Path) -> None:
-    Path("full.png").symlink_to("/dev/full")
+    source, full = (photo, "full.pxc") if command == "encode" else (pxc, "full.png")
+    Path(full).symlink_to("/dev/full")
 
-    result = run(command, photo if command == "encode" else pxc, "-o", "full.png", *M)
+    result = run(command, source, "-o", full, *M)
 
-    assert_fails_in_one_line(result, "full.png")
+    assert_fails_in_one_line(result, full)
     assert "No space left on device" in result.stderr
 
 
@@ -126,10 +127,12 @@ def test_where_a_disk_ends_no_partial_file_is_left(
     run("decode", pxc, "-o", "once.png", *M)  # what is compiled is in the cache of the disk now
     before = names(folder)
 
-    with files_of_at_most(1000):
-        result = run(command, photo if command == "encode" else pxc, "-o", "out.png", *M)
+    source, output = (photo, "out.pxc") if command == "encode" else (pxc, "out.png")
 
-    assert_fails_in_one_line(result, "out.png")
+    with files_of_at_most(1000):
+        result = run(command, source, "-o", output, *M)
+
+    assert_fails_in_one_line(result, output)
     assert names(folder) == before
 
 
