@@ -18,7 +18,7 @@ pixelcodec map kodim23.pxc --width 560 -f -o "$docs/map.png"
 pixelcodec compare "${@##*/}" -q --html report.html
 chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
     --disable-background-networking --user-data-dir="$scratch/profile" \
-    --window-size=1000,1640 --screenshot="$docs/report.png" "file://$scratch/report.html"
+    --window-size=1000,1580 --screenshot="$docs/report.png" "file://$scratch/report.html"
 
 # What a person would type, and what is printed.
 typed() {
