@@ -7,7 +7,7 @@ and stay in order in gray.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from pixelcodec.cli.progress import Progress
 
 if TYPE_CHECKING:  # they import torch
     from pixelcodec.container import Start
-    from pixelcodec.engine import Engine
     from pixelcodec.evaluation import BitMap, Cut
 
 Bits = npt.NDArray[np.float32]
@@ -122,6 +121,8 @@ def bits_in(
 ) -> tuple["BitMap", str]:
     """Bits of each sample in a file, by the very network, strips and tiles that it has.
 
+    Samples of alpha that the network does not code are left out.
+
     Args:
         start: of the file; a model wrote it.
         pixels: that it decodes to.
@@ -130,12 +131,13 @@ def bits_in(
         progress: called with pixels done and pixels in all.
 
     Returns:
-        As :func:`bits_under`, and the name of the model.
+        float32 [height, width, channels that it codes], and the name of the model.
 
     Raises:
         PixelcodecError: the model is not installed.
     """
-    from pixelcodec import runtime
+    from pixelcodec import colours, runtime
+    from pixelcodec.evaluation import bit_map
     from pixelcodec.models import zoo
 
     header = start.header
@@ -148,31 +150,16 @@ def bits_in(
         "restart": header.restart,
         "learning": header.learning,
     }
-    return bits_under(engine, pixels, compute["threads"], progress, **cut), name
-
-
-def bits_under(
-    engine: "Engine",
-    pixels: Samples,
-    threads: int | None,
-    progress: Progress | None,
-    **cut: "Unpack[Cut]",
-) -> "BitMap":
-    """Bits of each sample of an image under a network, but for alpha that it does not code.
-
-    ``cut``: how the image is cut, as :func:`pixelcodec.encode` takes it.
-
-    Returns:
-        float32 [height, width, channels that it codes].
-
-    Raises:
-        PixelcodecError: the network does not code images of so many channels.
-    """
-    from pixelcodec.evaluation import bit_map
-    from pixelcodec.runtime import pixel_counter
-
-    count = pixel_counter(progress, pixels.shape[0] * pixels.shape[1])
-    has_alpha = pixels.ndim == 3 and pixels.shape[2] in (2, 4)
-    if has_alpha and pixels.shape[2] not in engine.program.channels:
-        pixels = np.ascontiguousarray(pixels[..., :-1])
-    return bit_map(pixels, engine, count, threads, **cut)
+    samples = pixels.reshape(header.height, header.width, header.channels)
+    samples = colours.separated(samples, header.planes) if header.planes else samples
+    by_model = [part for part in header.components if part.model_id == header.model_id]
+    count = runtime.pixel_counter(progress, header.height * header.width * len(by_model))
+    found = [
+        bit_map(
+            np.ascontiguousarray(samples[..., component.slice]),
+            *(engine, count, compute["threads"]),
+            **cut,
+        )
+        for component in by_model
+    ]
+    return np.concatenate(found, 2), name

@@ -12,6 +12,7 @@ from math import inf
 
 import numpy as np
 
+from pixelcodec import colours
 from pixelcodec.effort import Effort
 from pixelcodec.engine import StripEncoder
 from pixelcodec.models.architectures import remembers
@@ -37,8 +38,8 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
     "8-bit palette": ("graphics",),
     "8-bit RGB": (PHOTO, "graphics"),
     "8-bit RGB with alpha": (PHOTO, "graphics"),
-    "16-bit RGB": (),
-    "16-bit RGB with alpha": (),
+    "16-bit RGB": ("science-16",),
+    "16-bit RGB with alpha": ("science-16",),
 }
 """Models that may suit an image, by its kind. PNG and WebP are candidates for all."""
 
@@ -88,6 +89,7 @@ class Contest:
         Raises:
             ModelError: a model does not code so many channels.
         """
+        plans = [plan.suited(samples) for plan in plans]
         self._samples, self._bit_depth = samples, plans[0].header.bit_depth
         self._expected: dict[str, float] = {}
         if len(plans) > 1:
@@ -164,6 +166,7 @@ def _remembers(plan: Plan) -> bool:
 def _size(plan: Plan, bands: Samples) -> int:
     """Bytes that ``bands`` take by a plan."""
     header, size = plan.header, 0
+    bands = colours.separated(bands, header.planes) if header.planes else bands
     for component in header.components:
         rows = bands[..., component.slice]
         engine = plan.engines.get(component.model_id)

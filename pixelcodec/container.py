@@ -42,6 +42,15 @@ _FLAG_CHANGES = 0x08
 _LEARNING_SHIFT = 4
 LEARNING_MOST = 15
 
+_CHANNELS = 0x07
+_PLANES_SHIFT = 3
+
+SEPARATE, RED_LESS_GREEN, BLUE_LESS_GREEN = 1, 2, 4
+"""Colours are coded plane by plane; and with that, two of them less green."""
+
+PLANES = (1, 3, 5, 7)
+"""All that :attr:`Header.planes` may be where it is not 0."""
+
 STANDARD = bytes(8)
 """Stands for a model's id where no model codes a component, but PNG or WebP."""
 
@@ -124,6 +133,8 @@ class Header:
         alpha_id: The same as ``model_id`` for alpha, where it is a component of its own; None
             where there is no alpha, or it is coded together with the colours.
         learning: How models learn from what is coded, 1 to 15; 0: not at all.
+        planes: How colours of 16 bits are coded by a model of gray, one of :data:`PLANES`: each as
+            a component of its own, see :mod:`pixelcodec.colours`. 0: they are coded together.
 
     Raises:
         ValueError: A field is out of its range.
@@ -139,6 +150,7 @@ class Header:
     tile: int = 0
     alpha_id: bytes | None = None
     learning: int = 0
+    planes: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot say."""
@@ -157,6 +169,9 @@ class Header:
             _require("channels", self.channels, self.channels in (2, 4), "2 or 4, with an alpha_id")
         most = LEARNING_MOST if self.model_ids - {STANDARD} else 0
         _require("learning", self.learning, 0 <= self.learning <= most, f"0 to {most}")
+        has_planes = self.bit_depth == 16 and self.channels - (self.alpha_id is not None) == 3
+        allowed_planes = (0, *PLANES) if has_planes and self.model_id != STANDARD else (0,)
+        _require("planes", self.planes, self.planes in allowed_planes, f"one of {allowed_planes}")
 
     @property
     def model_ids(self) -> set[bytes]:
@@ -166,10 +181,12 @@ class Header:
     @property
     def components(self) -> tuple["Component", ...]:
         """What the strips' samples are divided into, in the order of coding."""
-        if self.alpha_id is None:
-            return (Component(0, self.channels, self.model_id),)
-        colours = self.channels - 1
-        return Component(0, colours, self.model_id), Component(colours, 1, self.alpha_id)
+        colours = self.channels if self.alpha_id is None else self.channels - 1
+        size = 1 if self.planes else colours
+        found = [Component(first, size, self.model_id) for first in range(0, colours, size)]
+        if self.alpha_id is not None:
+            found.append(Component(colours, 1, self.alpha_id))
+        return tuple(found)
 
     @property
     def strips(self) -> int:
@@ -713,7 +730,7 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes
     )
     fields = _FIELDS.pack(
         VERSION,
-        header.channels,
+        header.channels | header.planes << _PLANES_SHIFT,
         header.bit_depth,
         flags,
         header.width,
@@ -726,14 +743,12 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes
 
 
 def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
-    _, channels, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(
-        fields
-    )
+    _, colour, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(fields)
     try:
         return Header(
             width,
             height,
-            channels,
+            colour & _CHANNELS,
             bit_depth,
             strip_rows,
             model_id,
@@ -741,6 +756,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
             tile=tile,
             alpha_id=alpha_id,
             learning=flags >> _LEARNING_SHIFT,
+            planes=colour >> _PLANES_SHIFT,
         )
     except ValueError as error:
         raise FormatError(f"the header at byte {len(MAGIC)} says {error}: {_NEWER}") from error

@@ -1,18 +1,19 @@
 """How an image is going to be coded: by which models, in which strips. The header says it all."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from pixelcodec.container import STANDARD, WIDTH_MAX, Header
+from pixelcodec import colours
+from pixelcodec.container import PLANES, STANDARD, WIDTH_MAX, Header
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import can_learn
-from pixelcodec.pictures import Chunk, Picture
+from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.runtime import STANDARD_NAME, Compute
 from pixelcodec.strips import Engines
 
@@ -76,6 +77,12 @@ class Plan(NamedTuple):
     header: Header
     engines: Engines
 
+    def suited(self, samples: Samples) -> Self:
+        """The same, with planes for what ``samples`` [rows, width, channels] of the image show."""
+        if not self.header.planes:
+            return self
+        return self._replace(header=replace(self.header, planes=colours.suited(samples)))
+
 
 def plans(
     shape: Shape,
@@ -138,6 +145,8 @@ def _plan(
     model_id = STANDARD if engine is None else engine.network.model_id
     learns = engine is not None and can_learn(engine.network)
     codes_all = engine is None or shape.channels in engine.program.channels
+    has_colours = shape.channels >= 3 and shape.bit_depth == 16
+    by_planes = engine is not None and has_colours and 3 not in engine.program.channels
     alpha_id = STANDARD if shape.has_alpha and not codes_all else None
     header = Header(
         width=shape.width,
@@ -150,6 +159,7 @@ def _plan(
         tile=tile,
         alpha_id=alpha_id,
         learning=learning if learns else 0,
+        planes=PLANES[-1] if by_planes else 0,
     )
     return Plan(model, header, {} if engine is None else {model_id: engine})
 

@@ -116,17 +116,16 @@ def engines_of(start: Start, model: str | None, compute: Compute) -> Engines:
         ModelError: a model is not installed, or the file was not written by ``model``.
         BackendError: the back end or device cannot be used.
     """
-    found = {}
-    for component in start.header.components:
-        name = model if component.first == 0 else None
-        if component.model_id != STANDARD:
-            network = network_of(component.model_id, name)
-            changes = start.changes if component.first == 0 else b""
-            found[component.model_id] = (
-                compute.adapted(network, changes) if changes else compute.engine(network)
-            )
-        elif name is not None and name != STANDARD_NAME:
-            raise ModelError(f"the file was written by no model, so not by {name}")
+    header, found = start.header, {}
+    if header.model_id != STANDARD:
+        network = network_of(header.model_id, model)
+        found[header.model_id] = (
+            compute.adapted(network, start.changes) if start.changes else compute.engine(network)
+        )
+    elif model is not None and model != STANDARD_NAME:
+        raise ModelError(f"the file was written by no model, so not by {model}")
+    if header.alpha_id is not None and header.alpha_id != STANDARD:
+        found[header.alpha_id] = compute.engine(network_of(header.alpha_id))
     return found
 
 

@@ -135,7 +135,7 @@ class RowWriter:
         self._fh, self._metadata, self._changes = fh, metadata.pack(chunks), b""
         self._settled = False
         self._begun: tuple[ImageEncoder, container.Writer] | None = None
-        if len(self._plans) == 1:
+        if len(self._plans) == 1 and not self.header.planes:
             self._settle(self._plans[0])
         self._owned = ExitStack()
         self._ended = False

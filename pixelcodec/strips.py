@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pixelcodec import standard
+from pixelcodec import colours, standard
 from pixelcodec.container import STANDARD, Component, Header
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
@@ -71,6 +71,7 @@ class ImageEncoder:
         Raises:
             ModelError: a model does not code such images.
         """
+        self._planes = header.planes
         self._coders = [
             (component, _encoder(component, header, engines)) for component in header.components
         ]
@@ -83,6 +84,7 @@ class ImageEncoder:
             progress: told of finished pixels.
         """
         count = _shared(progress, len(self._coders))
+        rows = colours.separated(rows, self._planes) if self._planes else rows
         return [
             part
             for component, encoder in self._coders
@@ -104,6 +106,7 @@ class ImageDecoder:
             FormatError: the header does not suit the models.
         """
         check_fits(header, engines)
+        self._planes = header.planes
         self._coders = [
             (_parts(component, engines), _decoder(component, header, engines))
             for component in header.components
@@ -129,7 +132,8 @@ class ImageDecoder:
         for own, decoder in self._coders:
             found.append(decoder.decode(rest[:own], height, count))
             rest = rest[own:]
-        return found[0] if len(found) == 1 else np.concatenate(found, 2)
+        samples = found[0] if len(found) == 1 else np.concatenate(found, 2)
+        return colours.joined(samples, self._planes) if self._planes else samples
 
 
 def _shared(tell: Count, components: int) -> Count:

@@ -67,6 +67,7 @@ class Header:
     has_metadata: bool
     has_changes: bool
     learning: int
+    planes: int
 
     @property
     def size(self) -> int:
@@ -81,12 +82,12 @@ class Header:
     @property
     def components(self) -> list["Header"]:
         """Of each component a header, that of an image of its own."""
-        if self.alpha_id is None:
-            return [self]
-        return [
-            replace(self, colour=self.colour - 1, alpha_id=None),
-            replace(self, colour=1, model_id=self.alpha_id, alpha_id=None),
-        ]
+        colours = self.colour - (self.alpha_id is not None)
+        one = replace(self, colour=colours, alpha_id=None)
+        found = [replace(one, colour=1)] * 3 if self.planes else [one]
+        if self.alpha_id is not None:
+            found.append(replace(one, colour=1, model_id=self.alpha_id))
+        return found
 
     @property
     def strips(self) -> list[range]:
@@ -110,6 +111,11 @@ def read_header(data: bytes) -> Header:
     colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
         "<BBBIIHH8s", data[9:32]
     )
+    colour, planes = colour & 7, colour >> 3
+    if planes not in (0, 1, 3, 5, 7):
+        raise ValueError(f"planes {planes}")
+    if planes and not (depth == 16 and colour - has_alpha_id == 3 and any(model_id)):
+        raise ValueError("planes of what is no colour of 16 bits by a model")
     if (flags & 8 and not any(model_id)) or (has_alpha_id and colour not in (2, 4)):
         raise ValueError(f"flags {flags}, colour {colour}")
     if flags >> 4 and not any(model_id) and not (has_alpha_id and any(data[32:40])):
@@ -126,6 +132,7 @@ def read_header(data: bytes) -> Header:
         has_metadata=bool(flags & 4),
         has_changes=bool(flags & 8),
         learning=flags >> 4,
+        planes=planes,
     )
 
 
@@ -2117,7 +2124,7 @@ def decode(data: bytes, *model_files: bytes | Path) -> Samples:
         Network(file if isinstance(file, bytes) else file.read_bytes()) for file in model_files
     ]
     decoders = [
-        component_decoder(component, networks, b"" if i else changes)
+        component_decoder(component, networks, changes if i < (3 if header.planes else 1) else b"")
         for i, component in enumerate(header.components)
     ]
     for rows, parts in zip(header.strips, strips, strict=True):
@@ -2127,6 +2134,9 @@ def decode(data: bytes, *model_files: bytes | Path) -> Samples:
         for decoder in decoders:
             decoder.strip(rows, [next(left) for _ in range(decoder.parts)])
     image = np.concatenate([decoder.image() for decoder in decoders], axis=2)
+    for colour, flag in ((0, 2), (2, 4)):
+        if header.planes & flag:
+            image[:, :, colour] = (image[:, :, colour].astype(int) + image[:, :, 1] - 2**15) % 2**16
     image = image.astype(header.dtype)
     if zlib.crc32(image.tobytes()) != samples_crc:
         raise ValueError("CRC of the samples")

@@ -14,7 +14,7 @@ from picture_kinds import KINDS, png_of
 from pixelcodec.pictures import Chunk, Picture
 
 BENCH = Path(__file__).parent.parent / "bench"
-PLAIN = ("bilevel", "16-bit RGB")
+PLAIN = ("bilevel", "2-bit gray")
 """Kinds that no model codes, which is quick."""
 
 

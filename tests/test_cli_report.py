@@ -469,6 +469,7 @@ def test_codecs_that_do_not_hold_an_image_are_named(photo: Path) -> None:
     assert f"; without {OTHERS}: not measured on all images." in page.text
 
 
+@pytest.mark.usefixtures("folder")
 def test_codecs_left_out_are_in_json() -> None:
     deep = save(scene(9, 7).astype(np.uint16) * 256, "deep.png")
 

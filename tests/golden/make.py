@@ -147,6 +147,8 @@ PICTURES = {
     "gray-alpha": Stream("gray-alpha", "tiny", 8, tile=4),
     "rgba": Stream("rgba", "photo-s", 9),
     "rgba-16": Stream("rgba-16", "standard", 9),
+    "rgb-16": Stream("rgb-16", "gray-16", 13),
+    "rgba-16-planes": Stream("rgba-16", "gray-16", 6, restart=True),
     "opaque": Stream("opaque", "standard", 13),
     "webp-and-png": Stream("webp-and-png", "standard", 16),
 }
@@ -199,6 +201,10 @@ def picture(name: str) -> Picture:
         # WebP is shorter of the first strip, PNG of the second: a little noise in equal rows.
         noise = np.random.default_rng(1).integers(0, 256, 24 * 3, np.uint8)
         return Picture(np.concatenate([mixed(3, 8, 16), np.resize(noise, (16, 24, 3))]), 8)
+    if name == "rgb-16":
+        samples = mixed(3, 16)
+        samples[:, :, 0] = samples[:, :, 1] + samples[:, :, 0] // 256  # beyond the end, too
+        return Picture(samples, 16, (gamma,))
     channels, bit_depth, chunks = {
         "bits": (1, 1, (Chunk(b"pHYs", bytes([0, 0, 11, 19, 0, 0, 11, 19, 1])),)),
         "gray-2": (1, 2, (Chunk(b"tRNS", b"\0\2"), long_text)),

@@ -16,7 +16,7 @@ from pixelcodec.metadata import pack
 from pixelcodec.pictures import Picture
 
 MAX_PIXELS = 2**12
-MAX_BYTES = 2**27
+MAX_BYTES = 2**28
 """The limits of every trial."""
 
 RIGHT = "right pixels"

@@ -1,0 +1,199 @@
+"""Colours of 16 bits as planes, each coded by a model of gray."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+import pixelcodec
+import reference_decoder as reference
+from coding import ignore
+from golden.make import FOLDER
+from pixelcodec import Picture
+from pixelcodec.cli.heat import bits_in
+from pixelcodec.colours import joined, separated, suited
+from pixelcodec.container import (
+    BLUE_LESS_GREEN,
+    PLANES,
+    RED_LESS_GREEN,
+    SEPARATE,
+    STANDARD,
+    Header,
+    Reader,
+    Writer,
+)
+from pixelcodec.engine import Engine
+from pixelcodec.errors import FormatError
+from pixelcodec.models.zoo import load_file
+from pixelcodec.pictures import Samples
+from pixelcodec.stream import crc_of
+from pixelcodec.strips import ImageDecoder, ImageEncoder
+
+GRAY = FOLDER / "gray-16.safetensors"
+BOTH = SEPARATE | RED_LESS_GREEN | BLUE_LESS_GREEN
+
+
+def scene(height: int, width: int, channels: int = 3) -> Samples:
+    """Colours of 16 bits that rise and fall together, with noise, [height, width, channels]."""
+    random = np.random.default_rng(1)
+    y, x = np.mgrid[:height, :width][..., None]
+    light = 30000 + 9000 * np.sin(x / 5) + 11000 * np.cos(y / 7)
+    common = random.normal(0, 800, (height, width, 1))
+    own = random.normal(0, 30, (height, width, channels))
+    return (light + common + own).clip(0, 65535).astype(np.uint16)
+
+
+# The transform -----------------------------------------------------------------------------------
+
+
+@given(
+    samples=arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(3, 4))),
+    planes=st.sampled_from(PLANES),
+)
+def test_what_was_separated_is_joined_again(samples: Samples, planes: int) -> None:
+    before = samples.copy()
+    found = separated(samples, planes)
+    assert np.array_equal(samples, before)
+    assert np.array_equal(found[..., 1], samples[..., 1])
+    assert np.array_equal(found[..., 3:], samples[..., 3:])
+    assert np.array_equal(joined(found, planes), before)
+
+
+def test_differences_are_around_the_middle() -> None:
+    grays = np.full((2, 2, 3), 65535, np.uint16)
+    assert separated(grays, BOTH).ravel().tolist() == 4 * [32768, 65535, 32768]
+    assert separated(grays, SEPARATE).tolist() == grays.tolist()
+
+
+@pytest.mark.parametrize("planes", PLANES)
+def test_a_colour_is_less_green_where_that_leaves_less(planes: int) -> None:
+    samples = scene(40, 50)
+    other = np.random.default_rng(2).normal(20000, 20, samples.shape[:2]).astype(np.uint16)
+    for channel, flag in ((0, RED_LESS_GREEN), (2, BLUE_LESS_GREEN)):
+        if not planes & flag:
+            samples[..., channel] = other
+    assert suited(samples) == planes
+
+
+@given(arrays(np.uint16, array_shapes(min_dims=2, max_dims=2).map(lambda shape: (*shape, 3))))
+def test_images_of_any_size_are_judged(samples: Samples) -> None:
+    assert suited(samples) in PLANES
+
+
+# In a file ---------------------------------------------------------------------------------------
+
+
+def header_of(samples: Samples, planes: int, **fields: Any) -> Header:
+    height, width, channels = samples.shape
+    alpha = {"alpha_id": STANDARD} if channels == 4 else {}
+    known = {"strip_rows": 9, "model_id": load_file(GRAY).model_id, "planes": planes}
+    return Header(width, height, channels, 16, **{**known, **alpha, **fields})
+
+
+@pytest.mark.parametrize("planes", PLANES)
+def test_the_header_tells_the_planes(planes: int) -> None:
+    header = header_of(scene(4, 5), planes)
+    stream = io.BytesIO()
+    Writer(stream, header)
+    assert reference.read_header(stream.getvalue()).planes == planes
+    with pytest.raises(FormatError, match="strip 1 of 1 is missing"):
+        list(Reader(io.BytesIO(stream.getvalue())))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"planes": 2},
+        {"planes": 9},
+        {"bit_depth": 8},
+        {"channels": 1},
+        {"model_id": STANDARD},
+        {"channels": 4},
+        {"channels": 2, "alpha_id": STANDARD},
+    ],
+    ids=str,
+)
+def test_planes_are_of_colours_of_16_bits_by_a_model(fields: dict[str, Any]) -> None:
+    known = {"width": 5, "height": 4, "channels": 3, "bit_depth": 16, "strip_rows": 4}
+    known |= {"model_id": bytes(range(8)), "planes": 7}
+    Header(**known)
+    with pytest.raises(ValueError, match=r"^planes "):
+        Header(**{**known, **fields})
+
+
+@pytest.mark.parametrize("learning", [0, 2])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("planes", PLANES)
+def test_the_reference_decodes_the_same(planes: int, channels: int, learning: int) -> None:
+    samples = scene(13, 17, channels)
+    header = header_of(samples, planes, learning=learning)
+    network = load_file(GRAY)
+    engines = {network.model_id: Engine(network)}
+    encoder, stream = ImageEncoder(header, engines), io.BytesIO()
+    writer = Writer(stream, header)
+    strips = [encoder.encode(samples[top : top + 9], ignore) for top in (0, 9)]
+    for parts in strips:
+        writer.strip(*parts)
+    writer.close(crc_of(samples))
+
+    assert np.array_equal(reference.decode(stream.getvalue(), GRAY), samples)
+    decoder = ImageDecoder(header, engines)
+    assert decoder.parts == channels
+    found = [decoder.decode(*strip, ignore) for strip in zip(strips, (9, 4), strict=True)]
+    assert np.array_equal(np.concatenate(found), samples)
+
+
+# By the public functions -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize(
+    "how", [{}, {"effort": 1}, {"strip_rows": 6, "restart": True}, {"tile": 8}], ids=str
+)
+def test_images_come_back(channels: int, how: dict[str, Any]) -> None:
+    samples = scene(21, 30, channels)
+    data = pixelcodec.encode(samples, model=str(GRAY), verify=True, **how)
+    assert np.array_equal(pixelcodec.decode(data, model=str(GRAY)), samples)
+    region = pixelcodec.decode(data, model=str(GRAY), region=(3, 10, 9, 8))
+    assert np.array_equal(region, samples[10:18, 3:12])
+    assert Reader(io.BytesIO(data)).header.planes == BOTH
+
+
+def test_streams_look_at_their_first_strip() -> None:
+    samples = scene(24, 16)
+    samples[..., 2] = 5
+    encoder = pixelcodec.Encoder(16, 24, 3, 16, model=str(GRAY), strip_rows=8)
+    data = b"".join([encoder.write(samples[:5]), encoder.write(samples[5:]), encoder.finish()])
+    assert Reader(io.BytesIO(data)).header.planes == SEPARATE | RED_LESS_GREEN
+    assert np.array_equal(pixelcodec.decode(data, model=str(GRAY)), samples)
+
+
+def test_what_of_16_bits_looks_like_a_photograph_is_coded_by_a_model() -> None:
+    samples = scene(96, 96)
+    data = pixelcodec.encode(samples)
+    assert pixelcodec.inspect(data).model_name == "science-16"
+    assert len(data) < 0.8 * len(pixelcodec.encode(samples, model="standard"))
+
+
+def test_a_map_has_all_bits_of_the_planes() -> None:
+    samples = scene(32, 40, 4)
+    data = pixelcodec.encode(samples, model=str(GRAY))
+    reader = Reader(io.BytesIO(data))
+    compute: Any = {"device": "cpu", "threads": None, "backend": None}
+    bits, name = bits_in(reader.start, samples, str(GRAY), compute, None)
+    *parts, _ = [part.payload for part in reader]
+    assert (bits.shape, Path(name)) == ((32, 40, 3), GRAY)
+    sums = bits.sum((0, 1), dtype="f8") / 8
+    assert sums == pytest.approx([len(part) for part in parts], abs=8)
+
+
+def test_pictures_with_metadata_come_back() -> None:
+    chunk = pixelcodec.pictures.Chunk(b"tEXt", b"Title\0planes", after=True)
+    picture = Picture(scene(20, 20), 16, (chunk,))
+    data = pixelcodec.encode(picture, model=str(GRAY))
+    assert pixelcodec.decode_picture(data, model=str(GRAY)) == picture
