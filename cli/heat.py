@@ -18,7 +18,7 @@ from pixelcodec.cli.progress import Progress
 
 if TYPE_CHECKING:  # they import torch
     from pixelcodec.container import Start
-    from pixelcodec.evaluation import BitMap, Cut
+    from pixelcodec.evaluation import BitMap
 
 Bits = npt.NDArray[np.float32]
 """[height, width]."""
@@ -136,30 +136,15 @@ def bits_in(
     Raises:
         PixelcodecError: the model is not installed.
     """
-    from pixelcodec import colours, runtime
-    from pixelcodec.evaluation import bit_map
+    from pixelcodec import runtime
+    from pixelcodec.evaluation import bit_map, coded_parts
     from pixelcodec.models import zoo
 
     header = start.header
     engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
     name = model or zoo.find(header.model_id)
     assert name is not None  # else there would be no engine
-    cut: Cut = {
-        "tile": header.tile,
-        "strip_rows": header.strip_rows,
-        "restart": header.restart,
-        "learning": header.learning,
-    }
-    samples = pixels.reshape(header.height, header.width, header.channels)
-    samples = colours.separated(samples, header.planes) if header.planes else samples
-    by_model = [part for part in header.components if part.model_id == header.model_id]
-    count = runtime.pixel_counter(progress, header.height * header.width * len(by_model))
-    found = [
-        bit_map(
-            np.ascontiguousarray(samples[..., component.slice]),
-            *(engine, count, compute["threads"]),
-            **cut,
-        )
-        for component in by_model
-    ]
+    parts, cut = coded_parts(start, pixels)
+    count = runtime.pixel_counter(progress, header.height * header.width * len(parts))
+    found = [bit_map(part, engine, count, compute["threads"], **cut) for part in parts]
     return np.concatenate(found, 2), name

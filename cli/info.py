@@ -85,6 +85,8 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
         lines.insert(2, f"alpha   {facts.alpha_model_name}")
     if facts.changes_bytes:
         lines.append(f"changes {facts.changes_bytes:,} bytes: the model was fitted to the image")
+    if facts.levels_bytes:
+        lines.append(f"levels  {facts.levels_bytes:,} bytes: some of 65,536 are used")
     if facts.learning:
         lines.append("learns  while it codes")
     if facts.metadata:

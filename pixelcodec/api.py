@@ -206,7 +206,7 @@ def _write(stream: container.Writable, picture: Picture, model: str, how: Encodi
 def _payload(file: bytes) -> int:
     """Bytes of a file that depend on what coded it."""
     info = inspect(file)
-    return sum(info.strips) + info.changes_bytes
+    return sum(info.strips) + info.changes_bytes + info.levels_bytes
 
 
 class _Sum:
@@ -471,7 +471,7 @@ def preview_from(data: container.Source, **how: Unpack[Decoding]) -> Samples:
         height, width = -(-header.height // step), -(-header.width // step)
         check_memory_of_rows(header, height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), height * width)
-        decoder = ImageDecoder(header, engines)
+        decoder = ImageDecoder(header, engines, reader.start.levels)
         for payload in islice(_first_parts(reader), header.strips):
             with strip_named(header, len(strips)):
                 strip = decoder.decode([payload], header.strip_height(len(strips)), count)
@@ -509,6 +509,7 @@ class FileInfo:
         alpha_model_name: the same for alpha, where it is coded by itself; else None.
         metadata: types and bytes of the chunks of metadata, in order.
         changes_bytes: those of the changes of the model, 0 where it was not fitted to the image.
+        levels_bytes: those that say which levels of 16 bits are used, 0 where none do.
         learning: how the model learns from what is coded, 1 to 15; 0: not at all.
         samples_crc: CRC-32 of the samples.
         file_bytes: size of the file.
@@ -528,6 +529,7 @@ class FileInfo:
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
     changes_bytes: int
+    levels_bytes: int
     learning: int
     samples_crc: int
     file_bytes: int
@@ -567,6 +569,7 @@ def inspect(data: container.Source) -> FileInfo:
         alpha_model_name=None if header.alpha_id is None else _name(header.alpha_id),
         metadata=tuple((chunk.type.decode(), len(chunk.data)) for chunk in _chunks(reader)),
         changes_bytes=len(reader.start.changes),
+        levels_bytes=len(reader.start.levels),
         learning=header.learning,
         samples_crc=reader.samples_crc,
         file_bytes=counting.count,

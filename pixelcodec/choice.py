@@ -12,7 +12,6 @@ from math import inf
 
 import numpy as np
 
-from pixelcodec import colours
 from pixelcodec.effort import Effort
 from pixelcodec.engine import StripEncoder
 from pixelcodec.models.architectures import remembers
@@ -20,6 +19,8 @@ from pixelcodec.pictures import Samples
 from pixelcodec.plan import Plan
 from pixelcodec.runtime import STANDARD_NAME
 from pixelcodec.standard import better_size, fast_size, good_size, suits_webp
+from pixelcodec.strips import applied
+from pixelcodec.transform import Transform
 
 PHOTO = "photo"
 """Stands for the model of the effort, which is one for photographs."""
@@ -166,7 +167,7 @@ def _remembers(plan: Plan) -> bool:
 def _size(plan: Plan, bands: Samples) -> int:
     """Bytes that ``bands`` take by a plan."""
     header, size = plan.header, 0
-    bands = colours.separated(bands, header.planes) if header.planes else bands
+    bands = applied(Transform.of(header, plan.levels).forward, bands, header.colours)
     for component in header.components:
         rows = bands[..., component.slice]
         engine = plan.engines.get(component.model_id)

@@ -2,9 +2,11 @@
 
 Layout, little-endian, written front to back without seeking (docs/FORMAT.md has every byte)::
 
-    stream   = magic 8 | header 24 | alpha id 0 or 8 | crc 4 | metadata | changes | strip ... | 'E'
+    stream   = magic 8 | header 24 | alpha id 0 or 8 | crc 4
+               | metadata | changes | levels | strip ... | 'E'
     metadata = nothing | chunk 'M' | chunk 'Z'
     changes  = nothing | chunk 'A'
+    levels   = nothing | chunk 'L'
     strip    = chunk 'P' ... | chunk 'S'
     chunk    = tag 1 | length 4 | payload | crc 4
 
@@ -42,6 +44,9 @@ _FLAG_CHANGES = 0x08
 _LEARNING_SHIFT = 4
 LEARNING_MOST = 15
 
+_LEVELS_BIT = 0x80
+_FLAG_LEVELS = 0x100  # beyond the byte of flags: it stands in that of the bit depth
+
 _CHANNELS = 0x07
 _PLANES_SHIFT = 3
 
@@ -60,9 +65,13 @@ METADATA_MOST = 2**26
 CHANGES_MOST = 2**24
 """Bytes of changes of the model."""
 
+LEVELS_MOST = 2**14
+"""Bytes that say which levels are used."""
+
 METADATA = b"M"
 DEFLATED = b"Z"
 CHANGES = b"A"
+LEVELS = b"L"
 PART = b"P"
 STRIP = b"S"
 END = b"E"
@@ -169,7 +178,7 @@ class Header:
             _require("channels", self.channels, self.channels in (2, 4), "2 or 4, with an alpha_id")
         most = LEARNING_MOST if self.model_ids - {STANDARD} else 0
         _require("learning", self.learning, 0 <= self.learning <= most, f"0 to {most}")
-        has_planes = self.bit_depth == 16 and self.channels - (self.alpha_id is not None) == 3
+        has_planes = self.bit_depth == 16 and self.colours.stop == 3
         allowed_planes = (0, *PLANES) if has_planes and self.model_id != STANDARD else (0,)
         _require("planes", self.planes, self.planes in allowed_planes, f"one of {allowed_planes}")
 
@@ -179,14 +188,24 @@ class Header:
         return {self.model_id} if self.alpha_id is None else {self.model_id, self.alpha_id}
 
     @property
+    def colours(self) -> slice:
+        """All channels, but for alpha where it is a component of its own."""
+        return slice(0, self.channels - (self.alpha_id is not None))
+
+    @property
     def components(self) -> tuple["Component", ...]:
         """What the strips' samples are divided into, in the order of coding."""
-        colours = self.channels if self.alpha_id is None else self.channels - 1
+        colours = self.colours.stop
         size = 1 if self.planes else colours
         found = [Component(first, size, self.model_id) for first in range(0, colours, size)]
         if self.alpha_id is not None:
             found.append(Component(colours, 1, self.alpha_id))
         return tuple(found)
+
+    @property
+    def may_have_levels(self) -> bool:
+        """Whether the colours are of 16 bits, and coded by a model."""
+        return self.bit_depth == 16 and self.model_id != STANDARD
 
     @property
     def strips(self) -> int:
@@ -246,6 +265,8 @@ class Writer:
         header: Written at once.
         metadata: Likewise; at most :data:`METADATA_MOST` bytes.
         changes: Of the model that codes the colours, likewise; at most :data:`CHANGES_MOST` bytes.
+        levels: That the colours use, of 16 bits and coded by a model, likewise, see
+            :mod:`pixelcodec.levels`; at most :data:`LEVELS_MOST` bytes.
 
     Attributes:
         header: The header given.
@@ -253,26 +274,37 @@ class Writer:
     """
 
     def __init__(
-        self, fh: Writable, header: Header, metadata: bytes = b"", changes: bytes = b""
+        self,
+        fh: Writable,
+        header: Header,
+        metadata: bytes = b"",
+        changes: bytes = b"",
+        levels: bytes = b"",
     ) -> None:
-        """Write the magic, the header, the metadata and the changes."""
+        """Write the magic, the header, the metadata, the changes and the levels."""
         size = len(metadata)
         _require("bytes of metadata", size, size <= METADATA_MOST, f"up to {METADATA_MOST}")
         size = len(changes)
         most = 0 if header.model_id == STANDARD else CHANGES_MOST
         _require("bytes of changes", size, size <= most, f"up to {most}")
+        size = len(levels)
+        most = LEVELS_MOST if header.may_have_levels else 0
+        _require("bytes of levels", size, size <= most, f"up to {most}")
         self.header = header
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
         self._closed = False
-        self._write_with_crc(MAGIC + _pack_fields(header, bool(metadata), bool(changes)))
+        has = bool(metadata), bool(changes), bool(levels)
+        self._write_with_crc(MAGIC + _pack_fields(header, *has))
         if metadata:
             deflated = zlib.compress(metadata, 9)
             smaller = len(deflated) < len(metadata)
             self._write_chunk(*(DEFLATED, deflated) if smaller else (METADATA, metadata))
         if changes:
             self._write_chunk(CHANGES, changes)
+        if levels:
+            self._write_chunk(LEVELS, levels)
 
     def strip(self, *parts: bytes) -> None:
         """Write the next strip.
@@ -347,11 +379,13 @@ class Start(NamedTuple):
         header: of the image.
         metadata: of the image.
         changes: of the model that codes its colours.
+        levels: that these use; none: any.
     """
 
     header: Header
     metadata: bytes = b""
     changes: bytes = b""
+    levels: bytes = b""
 
 
 class End(NamedTuple):
@@ -410,7 +444,7 @@ class Reader:
         fh: Gives the bytes; it may give fewer than asked for, and is neither sought nor closed.
 
     Attributes:
-        start: Header, metadata and changes, read and verified at construction.
+        start: Header, metadata, changes and levels, read and verified at construction.
         header: That of ``start``.
 
     Raises:
@@ -465,12 +499,14 @@ class Head(NamedTuple):
         header: of the image.
         has_metadata: whether a chunk of metadata comes next.
         has_changes: whether a chunk of changes of the model comes then.
+        has_levels: whether a chunk of levels comes then.
         size: bytes of magic and header.
     """
 
     header: Header
     has_metadata: bool
     has_changes: bool
+    has_levels: bool
     size: int
 
 
@@ -487,8 +523,13 @@ def read_head(data: bytes) -> Head:
         next(_header(source))
     except StopIteration as done:
         header, flags = done.value
-    has_metadata, has_changes = bool(flags & _FLAG_METADATA), bool(flags & _FLAG_CHANGES)
-    return Head(header, has_metadata, has_changes, source.offset)
+    return Head(
+        header,
+        has_metadata=bool(flags & _FLAG_METADATA),
+        has_changes=bool(flags & _FLAG_CHANGES),
+        has_levels=bool(flags & _FLAG_LEVELS),
+        size=source.offset,
+    )
 
 
 def inflated_metadata(payload: bytes) -> bytes:
@@ -554,7 +595,7 @@ class _Source:
 def _parse(source: _Source) -> Generator[Record | None, None, None]:
     """Give the records of a stream, and None whenever ``source`` must be fed."""
     header, flags = yield from _header(source)
-    metadata = changes = b""
+    metadata = changes = levels = b""
     if flags & _FLAG_METADATA:
         chunk = yield from _chunk_head(source, header, 0)
         metadata = yield from _metadata(source, chunk)
@@ -563,7 +604,12 @@ def _parse(source: _Source) -> Generator[Record | None, None, None]:
             raise FormatError("damaged: the header says that a model changes, and names none")
         chunk = yield from _chunk_head(source, header, 0)
         changes = yield from _changes(source, chunk)
-    yield Start(header, metadata, changes)
+    if flags & _FLAG_LEVELS:
+        if not header.may_have_levels:
+            raise FormatError("damaged: the header says that levels follow, of what has none")
+        chunk = yield from _chunk_head(source, header, 0)
+        levels = yield from _levels(source, chunk)
+    yield Start(header, metadata, changes, levels)
     index, parts = 0, 0
     while (chunk := (yield from _chunk_head(source, header, index))).tag != END:
         if chunk.tag in (PART, STRIP):
@@ -588,6 +634,7 @@ def _chunk_head(source: _Source, header: Header, index: int) -> Generator[None, 
     names = {
         **dict.fromkeys((METADATA, DEFLATED), "the metadata"),
         CHANGES: "the changes of the model",
+        LEVELS: "the levels",
         STRIP: strip,
         PART: f"a part of {strip}",
         END: "the end mark",
@@ -614,6 +661,13 @@ def _changes(source: _Source, chunk: _Chunk) -> Needs:
             f"damaged at byte {chunk.offset}: {chunk.name} where changes of the model should be"
         )
     _check_claim(chunk, CHANGES_MOST)
+    return (yield from _payload(source, chunk))
+
+
+def _levels(source: _Source, chunk: _Chunk) -> Needs:
+    if chunk.tag != LEVELS:
+        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} where levels should be")
+    _check_claim(chunk, LEVELS_MOST)
     return (yield from _payload(source, chunk))
 
 
@@ -666,7 +720,7 @@ def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
         left -= len(piece)
     yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
-    if chunk.tag in (METADATA, DEFLATED, CHANGES):
+    if chunk.tag in (METADATA, DEFLATED, CHANGES, LEVELS):
         raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} out of place")
     if chunk.tag.isupper():
         raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
@@ -701,7 +755,8 @@ def _header(source: _Source) -> Generator[None, None, tuple[Header, int]]:
         alpha_id = yield from source.take(8, "the header")
     crc = zlib.crc32(MAGIC + fields + alpha_id)
     yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
-    return _unpack_fields(fields, alpha_id or None), fields[3]
+    flags = fields[3] | _FLAG_LEVELS * bool(fields[2] & _LEVELS_BIT)
+    return _unpack_fields(fields, alpha_id or None), flags
 
 
 def _magic(source: _Source) -> Generator[None, None, None]:
@@ -720,7 +775,7 @@ def _magic(source: _Source) -> Generator[None, None, None]:
     raise FormatError(f"not a .pxc stream: it starts with {magic!r}")
 
 
-def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes:
+def _pack_fields(header: Header, has_metadata: bool, has_changes: bool, has_levels: bool) -> bytes:
     flags = (
         _FLAG_RESTART * header.restart
         | _FLAG_ALPHA * (header.alpha_id is not None)
@@ -731,7 +786,7 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool) -> bytes
     fields = _FIELDS.pack(
         VERSION,
         header.channels | header.planes << _PLANES_SHIFT,
-        header.bit_depth,
+        header.bit_depth | _LEVELS_BIT * has_levels,
         flags,
         header.width,
         header.height,
@@ -749,7 +804,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
             width,
             height,
             colour & _CHANNELS,
-            bit_depth,
+            bit_depth & ~_LEVELS_BIT,
             strip_rows,
             model_id,
             restart=bool(flags & _FLAG_RESTART),

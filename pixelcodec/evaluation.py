@@ -3,22 +3,25 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from pixelcodec import api, coder
-from pixelcodec.api import as_picture
+from pixelcodec.container import Reader, Start
 from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.models import zoo
 from pixelcodec.models.datasets import DATA_SETS
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Samples
-from pixelcodec.plan import check_bit_depth, default_strip_rows
+from pixelcodec.plan import default_strip_rows
 from pixelcodec.progress import Count
 from pixelcodec.runtime import Compute, Progress, cpu_threads
+from pixelcodec.strips import applied
+from pixelcodec.transform import Transform
 
 Integers = npt.NDArray[Any]
 
@@ -107,19 +110,46 @@ def evaluate(
     def count(more: int) -> None:
         nonlocal counted
         counted += more
-        tell(counted, 2 * pixels)
+        tell(pixels + counted // len(parts), 2 * pixels)
 
-    def count_again(done: int, _: int) -> None:
-        tell(pixels + done, 2 * pixels)
+    def count_encoded(done: int, _: int) -> None:
+        tell(done, 2 * pixels)
 
+    data = api.encode(
+        image, model=model, tile=tile, effort=STATIC, progress=count_encoded, **asdict(compute)
+    )
+    parts, cut = coded_parts(Reader(BytesIO(data)).start, image)
     with compute.running():
         engine = compute.engine(zoo.load(model))
-        check_bit_depth(as_picture(image).bit_depth, engine.program.bit_depth, model)
-        bits = model_bits(image, engine, count, tile=tile)
-    data = api.encode(
-        image, model=model, tile=tile, effort=STATIC, progress=count_again, **asdict(compute)
-    )
+        bits = sum(model_bits(part, engine, count, **cut) for part in parts)
     return Evaluation(image.size, bits, len(data))
+
+
+def coded_parts(start: Start, image: Image) -> tuple[list[Samples], Cut]:
+    """What the model of the colours codes of an image in a file, each by itself, and how.
+
+    Args:
+        start: of the file.
+        image: as :func:`pixelcodec.decode` gives it.
+
+    Returns:
+        [height, width, channels] each: of most images one, of colours of 16 bits three.
+    """
+    header = start.header
+    samples = image.reshape(header.height, header.width, header.channels)
+    samples = applied(Transform.of(header, start.levels).forward, samples, header.colours)
+    parts = [
+        np.ascontiguousarray(samples[..., component.slice])
+        for component in header.components
+        if component.model_id == header.model_id
+    ]
+    cut: Cut = {
+        "tile": header.tile,
+        "strip_rows": header.strip_rows,
+        "restart": header.restart,
+        "learning": header.learning,
+    }
+    return parts, cut
 
 
 @dataclass(frozen=True)

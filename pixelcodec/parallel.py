@@ -52,7 +52,8 @@ class StripWorker:
             ModelError: a model is not installed, or did not write the file.
             BackendError: the back end or device cannot be used.
         """
-        return ImageDecoder(self.start.header, engines_within(self.start, self.how))
+        engines = engines_within(self.start, self.how)
+        return ImageDecoder(self.start.header, engines, self.start.levels)
 
     def __call__(self, task: StripTask, progress: Count) -> Samples:
         """Decode one strip: uint8 or uint16 [height, width, channels]."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from pixelcodec import colours
+from pixelcodec import transform
 from pixelcodec.container import PLANES, STANDARD, WIDTH_MAX, Header
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
@@ -71,17 +71,27 @@ class Plan(NamedTuple):
         model: name of what codes the colours.
         header: of the file.
         engines: of the models that it names.
+        levels: that the colours use, packed; none: any.
     """
 
     model: str
     header: Header
     engines: Engines
+    levels: bytes = b""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is the same whatever the samples are."""
+        return not self.header.may_have_levels
 
     def suited(self, samples: Samples) -> Self:
-        """The same, with planes for what ``samples`` [rows, width, channels] of the image show."""
-        if not self.header.planes:
+        """The same for what ``samples`` [rows, width, channels] of the image, best all, show."""
+        if self.is_settled:
             return self
-        return self._replace(header=replace(self.header, planes=colours.suited(samples)))
+        is_whole = len(samples) == self.header.height
+        found = transform.suited(samples[..., self.header.colours], self.header.planes, is_whole)
+        levels = found.levels.pack() if found.levels else b""
+        return self._replace(header=replace(self.header, planes=found.planes), levels=levels)
 
 
 def plans(

@@ -19,6 +19,7 @@ from pixelcodec.container import (
     CHUNK_HEAD,
     DEFLATED,
     END,
+    LEVELS,
     METADATA,
     PART,
     STRIP,
@@ -38,7 +39,7 @@ from pixelcodec.strips import Engines, ImageDecoder, independent
 STRIPE = 8
 """Pixels across each stripe of the mark."""
 
-_KNOWN = (STRIP, PART, END, METADATA, DEFLATED, CHANGES)
+_KNOWN = (STRIP, PART, END, METADATA, DEFLATED, CHANGES, LEVELS)
 
 _CHECKED_MOST = 64
 """How often a byte is looked at, on average, before the search for chunks is given up."""
@@ -85,12 +86,16 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     changes = _first(pieces, CHANGES) if head.has_changes else b""
     if changes is None:
         raise FormatError("the changes of the model are damaged: no strip can be decoded")
+    levels = _first(pieces, LEVELS) if head.has_levels else b""
+    if levels is None:
+        raise FormatError("the levels are damaged: no strip can be decoded")
     chunks, why = _chunks(pieces, header) if head.has_metadata else ((), "")
     with Compute.of(how).running():
-        engines = engines_within(Start(header, b"", changes), how)
+        start = Start(header, b"", changes, levels)
+        engines = engines_within(start, how)
         check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), header.width * header.height)
-        strips, wrong = _decoded(_placed(pieces, header), header, engines, count)
+        strips, wrong = _decoded(_placed(pieces, header), start, engines, count)
     if not strips:
         reasons = (*damage, *wrong, f"no strip of {header.strips} is whole and has a place")
         raise FormatError(f"nothing can be had: {'; '.join(reasons[:3])}")
@@ -266,18 +271,19 @@ def _runs(pieces: Iterable[_Piece]) -> list[_Run]:
 
 
 def _decoded(
-    placed: Mapping[int, Sequence[bytes | None]], header: Header, engines: Engines, count: Count
+    placed: Mapping[int, Sequence[bytes | None]], start: Start, engines: Engines, count: Count
 ) -> tuple[dict[int, Samples], list[str]]:
     """Samples of strips that can be decoded, and what is wrong with others that seem whole."""
     found: dict[int, Samples] = {}
     wrong: list[str] = []
-    decoder = ImageDecoder(header, engines)
+    header = start.header
+    decoder = ImageDecoder(header, engines, start.levels)
     for index, parts in sorted(placed.items()):
         whole = [part for part in parts if part is not None]
         if len(whole) < len(parts):
             continue
         if independent(header):
-            decoder = ImageDecoder(header, engines)
+            decoder = ImageDecoder(header, engines, start.levels)
         elif index > len(found):
             break
         try:

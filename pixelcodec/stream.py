@@ -135,7 +135,7 @@ class RowWriter:
         self._fh, self._metadata, self._changes = fh, metadata.pack(chunks), b""
         self._settled = False
         self._begun: tuple[ImageEncoder, container.Writer] | None = None
-        if len(self._plans) == 1 and not self.header.planes:
+        if len(self._plans) == 1 and self._plans[0].is_settled:
             self._settle(self._plans[0])
         self._owned = ExitStack()
         self._ended = False
@@ -253,6 +253,7 @@ class RowWriter:
     def _settle(self, plan: Plan) -> None:
         """Code the image so."""
         self.header, self._engines, self._settled = plan.header, plan.engines, True
+        self._levels = plan.levels
         self._budget = self._affordable(self._budget)
         learnt = self._budget.steps * self._budget.pixels if self._budget else 0
         pixels = self.header.width * self.header.height
@@ -276,8 +277,9 @@ class RowWriter:
     def _begin(self) -> tuple[ImageEncoder, container.Writer]:
         """Write the header, once it is known how the model changes."""
         if self._begun is None:
-            encoder = ImageEncoder(self.header, self._engines)
-            writer = container.Writer(self._fh, self.header, self._metadata, self._changes)
+            encoder = ImageEncoder(self.header, self._engines, self._levels)
+            chunks = self._metadata, self._changes, self._levels
+            writer = container.Writer(self._fh, self.header, *chunks)
             self._begun = encoder, writer
         return self._begun
 
@@ -424,7 +426,7 @@ class Decoder:
         header = self.header = start.header
         engines = engines_within(start, self._how)
         self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
-        self._decoder = ImageDecoder(header, engines)
+        self._decoder = ImageDecoder(header, engines, start.levels)
         self._count = pixel_counter(self._how.get("progress"), header.height * header.width)
 
     def _part(self, payload: bytes, last: bool) -> Samples | None:

@@ -1,12 +1,12 @@
 """Strips of an image <-> their parts in a file, whatever codes each component of the image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import lcm
 from typing import Protocol
 
 import numpy as np
 
-from pixelcodec import colours, standard
+from pixelcodec import standard
 from pixelcodec.container import STANDARD, Component, Header
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
@@ -14,6 +14,7 @@ from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Samples
 from pixelcodec.progress import Count
 from pixelcodec.standard import StandardDecoder, StandardEncoder
+from pixelcodec.transform import Transform
 
 Engines = Mapping[bytes, Engine]
 """By the id of their model; :data:`pixelcodec.container.STANDARD` has none."""
@@ -65,13 +66,13 @@ class _Decoder(Protocol):
 class ImageEncoder:
     """Encodes the strips of an image, from the top."""
 
-    def __init__(self, header: Header, engines: Engines) -> None:
-        """Start at the top of an image.
+    def __init__(self, header: Header, engines: Engines, levels: bytes = b"") -> None:
+        """Start at the top of an image, with the ``levels`` that its colours use, packed.
 
         Raises:
             ModelError: a model does not code such images.
         """
-        self._planes = header.planes
+        self._colours, self._transform = header.colours, Transform.of(header, levels)
         self._coders = [
             (component, _encoder(component, header, engines)) for component in header.components
         ]
@@ -82,9 +83,12 @@ class ImageEncoder:
         Args:
             rows: uint8 or uint16 [rows, width, channels].
             progress: told of finished pixels.
+
+        Raises:
+            ValueError: a sample has a level that is not used.
         """
         count = _shared(progress, len(self._coders))
-        rows = colours.separated(rows, self._planes) if self._planes else rows
+        rows = applied(self._transform.forward, rows, self._colours)
         return [
             part
             for component, encoder in self._coders
@@ -99,14 +103,14 @@ class ImageDecoder:
         parts: of a strip.
     """
 
-    def __init__(self, header: Header, engines: Engines) -> None:
-        """Start at the top of an image.
+    def __init__(self, header: Header, engines: Engines, levels: bytes = b"") -> None:
+        """Start at the top of an image, with the ``levels`` that its colours use, packed.
 
         Raises:
-            FormatError: the header does not suit the models.
+            FormatError: the header does not suit the models, or the levels are damaged.
         """
         check_fits(header, engines)
-        self._planes = header.planes
+        self._colours, self._transform = header.colours, Transform.of(header, levels)
         self._coders = [
             (_parts(component, engines), _decoder(component, header, engines))
             for component in header.components
@@ -133,7 +137,15 @@ class ImageDecoder:
             found.append(decoder.decode(rest[:own], height, count))
             rest = rest[own:]
         samples = found[0] if len(found) == 1 else np.concatenate(found, 2)
-        return colours.joined(samples, self._planes) if self._planes else samples
+        return applied(self._transform.back, samples, self._colours)
+
+
+def applied(change: Callable[[Samples], Samples], rows: Samples, colours: slice) -> Samples:
+    """``rows`` with their colours changed, and alpha as it is."""
+    changed = change(rows[..., colours])
+    if changed.shape == rows.shape:
+        return changed
+    return np.concatenate([changed, rows[..., colours.stop :]], -1)
 
 
 def _shared(tell: Count, components: int) -> Count:

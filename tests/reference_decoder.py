@@ -66,6 +66,7 @@ class Header:
     alpha_id: bytes | None
     has_metadata: bool
     has_changes: bool
+    has_levels: bool
     learning: int
     planes: int
 
@@ -112,6 +113,9 @@ def read_header(data: bytes) -> Header:
         "<BBBIIHH8s", data[9:32]
     )
     colour, planes = colour & 7, colour >> 3
+    depth, has_levels = depth & 127, depth > 127
+    if has_levels and not (depth == 16 and any(model_id)):
+        raise ValueError("levels of what is not of 16 bits by a model")
     if planes not in (0, 1, 3, 5, 7):
         raise ValueError(f"planes {planes}")
     if planes and not (depth == 16 and colour - has_alpha_id == 3 and any(model_id)):
@@ -131,6 +135,7 @@ def read_header(data: bytes) -> Header:
         alpha_id=data[32:40] if has_alpha_id else None,
         has_metadata=bool(flags & 4),
         has_changes=bool(flags & 8),
+        has_levels=has_levels,
         learning=flags >> 4,
         planes=planes,
     )
@@ -195,12 +200,25 @@ def read_changes(tag: bytes, payload: bytes) -> bytes:
     return payload
 
 
+def read_levels(tag: bytes, payload: bytes) -> list[int]:
+    """Return the levels in a chunk ``L``, from the lowest up."""
+    inflater = zlib.decompressobj()
+    bits = inflater.decompress(payload)
+    if tag != b"L" or len(payload) > 2**14 or inflater.unused_data or not inflater.eof:
+        raise ValueError("no levels where they should be")
+    if len(bits) != 8192 or not any(bits):
+        raise ValueError("levels of another count")
+    return [level for level in range(2**16) if bits[level // 8] >> level % 8 & 1]
+
+
 class Stream(NamedTuple):
     """All that a stream has, with the samples as they are coded."""
 
     header: Header
     metadata: list[MetadataChunk]
     changes: bytes
+    levels: list[int]
+    """That the colours use; none: any."""
     strips: list[list[bytes]]
     """Of each strip its parts."""
     samples_crc: int
@@ -227,6 +245,7 @@ def read_stream(data: bytes) -> Stream:
     chunks = read_chunks(data, header.size)
     metadata = read_metadata(*next(chunks), header) if header.has_metadata else []
     changes = read_changes(*next(chunks)) if header.has_changes else b""
+    levels = read_levels(*next(chunks)) if header.has_levels else []
     strips: list[list[bytes]] = []
     parts: list[bytes] = []
     samples_crc = 0
@@ -251,7 +270,7 @@ def read_stream(data: bytes) -> Stream:
             raise ValueError(f"critical chunk {tag!r}")
     if len(strips) < len(header.strips):
         raise ValueError("fewer strips than the image has")
-    return Stream(header, metadata, changes, strips, samples_crc)
+    return Stream(header, metadata, changes, levels, strips, samples_crc)
 
 
 # Standard strips
@@ -2119,7 +2138,7 @@ def decode(data: bytes, *model_files: bytes | Path) -> Samples:
     uint16 if they have 16 bits, else uint8. Whatever is not as the page says ends in a
     ``ValueError``, ``IndexError``, ``struct.error`` or ``zlib.error``, or an ``OSError`` of Pillow.
     """
-    header, _, changes, strips, samples_crc = read_stream(data)
+    header, _, changes, levels, strips, samples_crc = read_stream(data)
     networks = [
         Network(file if isinstance(file, bytes) else file.read_bytes()) for file in model_files
     ]
@@ -2137,6 +2156,9 @@ def decode(data: bytes, *model_files: bytes | Path) -> Samples:
     for colour, flag in ((0, 2), (2, 4)):
         if header.planes & flag:
             image[:, :, colour] = (image[:, :, colour].astype(int) + image[:, :, 1] - 2**15) % 2**16
+    if levels:
+        colours = image[:, :, : header.colour - (header.alpha_id is not None)]
+        colours[:] = np.array(levels)[colours]
     image = image.astype(header.dtype)
     if zlib.crc32(image.tobytes()) != samples_crc:
         raise ValueError("CRC of the samples")

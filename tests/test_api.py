@@ -351,6 +351,7 @@ def test_inspection(model: str, image: Samples) -> None:
         alpha_model_name=None,
         metadata=(),
         changes_bytes=0,
+        levels_bytes=0,
         learning=EFFORTS[DEFAULT_EFFORT].learning,
         samples_crc=zlib.crc32(image.tobytes()),
         file_bytes=len(written),

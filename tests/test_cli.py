@@ -65,6 +65,7 @@ class FakeInfo:
     alpha_model_name: str | None
     metadata: tuple[tuple[str, int], ...]
     changes_bytes: int
+    levels_bytes: int
     learning: int
     samples_crc: int
     file_bytes: int
@@ -83,7 +84,7 @@ class FakeApi:
         self.calls: list[dict[str, Any]] = []
         self.raises: BaseException | None = None
         self.tile = 0
-        self.preview_bytes = self.changes_bytes = self.learning = 0
+        self.preview_bytes = self.changes_bytes = self.levels_bytes = self.learning = 0
 
     def encode(self, image: np.ndarray | Picture, **keywords: Any) -> bytes:
         self.calls.append(keywords)
@@ -136,6 +137,7 @@ class FakeApi:
             alpha_model_name=None,
             metadata=(),
             changes_bytes=self.changes_bytes,
+            levels_bytes=self.levels_bytes,
             learning=self.learning,
             samples_crc=0xC0FFEE,
             file_bytes=len(data),
@@ -600,6 +602,12 @@ def test_info_says_of_changes_of_the_model(pxc: Path, api: FakeApi) -> None:
 
     line = "  changes 1,234 bytes: the model was fitted to the image"
     assert line in run("info", pxc).stdout.splitlines()
+
+
+def test_info_says_of_levels(pxc: Path, api: FakeApi) -> None:
+    api.levels_bytes = 90
+
+    assert "  levels  90 bytes: some of 65,536 are used" in run("info", pxc).stdout.splitlines()
 
 
 def test_info_says_of_learning(pxc: Path, api: FakeApi) -> None:

@@ -1,6 +1,7 @@
 """Where the bits of an image go: the information of each sample, by every kind of network."""
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 import pixelcodec.plan
 from coding import ignore, masses, random_network, randomised
+from golden.make import FOLDER
 from pictures import noise, scene
 from pixelcodec import coder, evaluation
 from pixelcodec.engine import Engine, StripEncoder
-from pixelcodec.evaluation import BitMap, bit_map, model_bits
+from pixelcodec.evaluation import BitMap, bit_map, evaluate, model_bits
 from pixelcodec.models.diagonal_bilstm import DiagonalBiLSTM, DiagonalConfig
 from pixelcodec.models.multi_scale import MultiScale, MultiScaleConfig
 from pixelcodec.models.network import IntegerNetwork
@@ -168,11 +170,11 @@ def test_each_pixel_is_told_once(name: str) -> None:
 def test_the_file_is_made_as_the_bits_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[dict[str, Any]] = []
 
-    def encode(image: Array, **how: Any) -> bytes:
+    def spy(image: Array, **how: Any) -> bytes:
         calls.append(how)
-        return b""
+        return pixelcodec.encode(image, **how)
 
-    monkeypatch.setattr(evaluation.api, "encode", encode)
+    monkeypatch.setattr(evaluation, "api", SimpleNamespace(encode=spy))
     evaluation.evaluate(scene(4, 4, 3), "photo-s", Compute("cpu", 2, "int64"))
     (how,) = calls
     assert {"device": "cpu", "threads": 2, "backend": "int64"}.items() <= how.items()
@@ -189,3 +191,12 @@ def test_threads_belong_to_the_call() -> None:
     )
     assert set(during) == {before + 1}
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bits_of_16_bits_are_those_of_the_file(channels: int) -> None:
+    y, x, c = np.mgrid[:40, :50, :channels]
+    image = ((900 * np.sin(x / 5) + 800 * np.cos(y / 7) + 30 * c + 2000).astype(np.uint16)) * 16
+    image = image[..., 0] if channels == 1 else image
+    found = evaluate(image, str(FOLDER / "gray-16.safetensors"), Compute())
+    assert found.file_bytes - 200 < found.model_bits / 8 < found.file_bytes

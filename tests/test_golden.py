@@ -150,7 +150,7 @@ def test_pictures_have_all_that_the_format_has() -> None:
         for name, header in zip(PICTURES, headers, strict=True)
         for tag, _ in reference.read_chunks(data(name), header.size)
     }
-    assert tags == {b"M", b"Z", b"P", b"S", b"E"}
+    assert tags == {b"M", b"Z", b"L", b"P", b"S", b"E"}
     assert {header.colour for header in headers} == {1, 2, 3, 4}
     assert {header.bit_depth for header in headers} == {1, 2, 4, 8, 16}
     assert {payload[:4] for payload in payloads} > {b"\x89PNG", b"RIFF"}
@@ -163,7 +163,7 @@ def test_pictures_have_all_that_the_format_has() -> None:
 
 def begun(stream: str) -> tuple[reference.Architecture, bytes]:
     """The reference decoder's network at the start of ``stream``, and the words of its strip."""
-    header, _, _, ((payload,),), _ = reference.read_stream(data(stream))
+    header, *_, ((payload,),), _ = reference.read_stream(data(stream))
     network = reference.Network(model_file(STREAMS[stream].model).read_bytes())
     return reference.Decoder(header, network).scales[0].whole, payload
 

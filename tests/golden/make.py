@@ -149,6 +149,7 @@ PICTURES = {
     "rgba-16": Stream("rgba-16", "standard", 9),
     "rgb-16": Stream("rgb-16", "gray-16", 13),
     "rgba-16-planes": Stream("rgba-16", "gray-16", 6, restart=True),
+    "levels": Stream("levels", "gray-16", 8),
     "opaque": Stream("opaque", "standard", 13),
     "webp-and-png": Stream("webp-and-png", "standard", 16),
 }
@@ -204,7 +205,10 @@ def picture(name: str) -> Picture:
     if name == "rgb-16":
         samples = mixed(3, 16)
         samples[:, :, 0] = samples[:, :, 1] + samples[:, :, 0] // 256  # beyond the end, too
+        samples[:, :, 2] = samples[:, :, 2] % 5  # not less green
         return Picture(samples, 16, (gamma,))
+    if name == "levels":
+        return Picture(mixed(3, 8).astype(np.uint16) * 257, 16, (long_text,))
     channels, bit_depth, chunks = {
         "bits": (1, 1, (Chunk(b"pHYs", bytes([0, 0, 11, 19, 0, 0, 11, 19, 1])),)),
         "gray-2": (1, 2, (Chunk(b"tRNS", b"\0\2"), long_text)),

@@ -247,6 +247,24 @@ def lie_in_changes(random: Random, data: bytes, other: bytes) -> bytes:
     return b"".join([mended(bytes(head)), *pieces[1:first], chunk(b"A", changes), *rest])
 
 
+def lie_in_levels(random: Random, data: bytes, other: bytes) -> bytes:
+    """Levels that no encoder wrote, in a file that has some or not."""
+    pieces = [piece for piece in split(data) if piece[:1] != b"L"]
+    head = bytearray(pieces[0])
+    head[10] |= 0x80
+    bits = random.choice(
+        (
+            bytes(random.choice((2**13, 2**20))),
+            bytes(2**13 - 1) + bytes([random.randrange(1, 256)]),
+            random.randbytes(random.choice((2**13 - 1, 2**13, 2**13 + 1))),
+        )
+    )
+    deflated = zlib.compress(bits)
+    levels = random.choice((deflated, deflated, bits, _flipped(random, deflated, 2)))
+    first = next(at for at, piece in enumerate(pieces) if at and piece[:1] not in b"MZA")
+    return b"".join([mended(bytes(head)), *pieces[1:first], chunk(b"L", levels), *pieces[first:]])
+
+
 def lie_in_a_png(random: Random, data: bytes, other: bytes) -> bytes:
     """A strip that is a PNG says what is not so, and its CRCs are right too."""
     pieces = split(data)
@@ -263,7 +281,14 @@ def lie_in_a_png(random: Random, data: bytes, other: bytes) -> bytes:
 
 LIES: Sequence[Mutation] = (
     *(lie_in_header, lie_in_header, lie_of_the_model, lie_of_a_length, lie_of_a_tag),
-    *(lie_in_a_payload, lie_in_a_payload, lie_in_metadata, lie_in_changes, lie_in_a_png),
+    *(
+        lie_in_a_payload,
+        lie_in_a_payload,
+        lie_in_metadata,
+        lie_in_changes,
+        lie_in_levels,
+        lie_in_a_png,
+    ),
 )
 
 

@@ -24,8 +24,8 @@ AS_SAID = "other pixels, of the checksum that the file has"
 """Of files that were changed on purpose alone."""
 
 _NAMES_A_PLACE = re.compile(
-    r"\bbyte \d|\bstrip \d|\bstrips\b|header|metadata|changes|end mark|model|checksum of the orig"
-    r"|^empty|^not a .pxc stream|preview|nothing can be had"
+    r"\bbyte \d|\bstrip \d|\bstrips\b|header|metadata|changes|levels|end mark|model"
+    r"|checksum of the orig|^empty|^not a .pxc stream|preview|nothing can be had"
 )
 
 

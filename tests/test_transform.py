@@ -1,6 +1,8 @@
-"""Colours of 16 bits as planes, each coded by a model of gray."""
+"""Samples of 16 bits: colours as planes, each coded by a model of gray, and ranks of levels."""
 
 import io
+import zlib
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from coding import ignore
 from golden.make import FOLDER
 from pixelcodec import Picture
 from pixelcodec.cli.heat import bits_in
-from pixelcodec.colours import joined, separated, suited
 from pixelcodec.container import (
     BLUE_LESS_GREEN,
     PLANES,
@@ -29,10 +30,12 @@ from pixelcodec.container import (
 )
 from pixelcodec.engine import Engine
 from pixelcodec.errors import FormatError
+from pixelcodec.levels import Levels
 from pixelcodec.models.zoo import load_file
 from pixelcodec.pictures import Samples
 from pixelcodec.stream import crc_of
 from pixelcodec.strips import ImageDecoder, ImageEncoder
+from pixelcodec.transform import Transform, suited
 
 GRAY = FOLDER / "gray-16.safetensors"
 BOTH = SEPARATE | RED_LESS_GREEN | BLUE_LESS_GREEN
@@ -48,26 +51,24 @@ def scene(height: int, width: int, channels: int = 3) -> Samples:
     return (light + common + own).clip(0, 65535).astype(np.uint16)
 
 
-# The transform -----------------------------------------------------------------------------------
+# Planes ------------------------------------------------------------------------------------------
+
+COLOURS = arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 5), st.just(3)))
 
 
-@given(
-    samples=arrays(np.uint16, st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(3, 4))),
-    planes=st.sampled_from(PLANES),
-)
-def test_what_was_separated_is_joined_again(samples: Samples, planes: int) -> None:
+@given(samples=COLOURS, planes=st.sampled_from((0, *PLANES)), by_ranks=st.booleans())
+def test_what_was_transformed_is_given_back(samples: Samples, planes: int, by_ranks: bool) -> None:
+    transform = Transform(planes, Levels.of(samples) if by_ranks else None)
     before = samples.copy()
-    found = separated(samples, planes)
+    coded = transform.forward(samples)
     assert np.array_equal(samples, before)
-    assert np.array_equal(found[..., 1], samples[..., 1])
-    assert np.array_equal(found[..., 3:], samples[..., 3:])
-    assert np.array_equal(joined(found, planes), before)
+    assert np.array_equal(transform.back(coded), before)
 
 
 def test_differences_are_around_the_middle() -> None:
     grays = np.full((2, 2, 3), 65535, np.uint16)
-    assert separated(grays, BOTH).ravel().tolist() == 4 * [32768, 65535, 32768]
-    assert separated(grays, SEPARATE).tolist() == grays.tolist()
+    assert Transform(BOTH).forward(grays).ravel().tolist() == 4 * [32768, 65535, 32768]
+    assert Transform(SEPARATE).forward(grays).tolist() == grays.tolist()
 
 
 @pytest.mark.parametrize("planes", PLANES)
@@ -77,12 +78,63 @@ def test_a_colour_is_less_green_where_that_leaves_less(planes: int) -> None:
     for channel, flag in ((0, RED_LESS_GREEN), (2, BLUE_LESS_GREEN)):
         if not planes & flag:
             samples[..., channel] = other
-    assert suited(samples) == planes
+    assert suited(samples, BOTH, is_whole=False).planes == planes
+    assert suited(samples, 0, is_whole=False).planes == 0
 
 
 @given(arrays(np.uint16, array_shapes(min_dims=2, max_dims=2).map(lambda shape: (*shape, 3))))
 def test_images_of_any_size_are_judged(samples: Samples) -> None:
-    assert suited(samples) in PLANES
+    assert suited(samples, BOTH, is_whole=True).planes in PLANES
+
+
+# Levels ------------------------------------------------------------------------------------------
+
+
+@given(st.sets(st.integers(0, 65535), min_size=1, max_size=300))
+def test_levels_are_told(used: set[int]) -> None:
+    samples = np.array(sorted(used), np.uint16)
+    found = Levels.unpack(Levels.of(samples).pack())
+    assert found.ranks(samples).tolist() == list(range(len(found))) == list(range(len(used)))
+    assert np.array_equal(found.samples(found.ranks(samples)), samples)
+
+
+def test_all_levels_can_be_used() -> None:
+    samples = np.arange(65536, dtype=np.uint16)
+    assert np.array_equal(Levels.unpack(Levels.of(samples).pack()).ranks(samples), samples)
+
+
+def test_what_is_not_used_has_no_rank() -> None:
+    levels = Levels.of(np.array([3, 9], np.uint16))
+    with pytest.raises(ValueError, match="a level that the image was said not to use"):
+        levels.ranks(np.array([3, 4], np.uint16))
+    with pytest.raises(FormatError, match="beyond the 2 of the file"):
+        levels.samples(np.array([1, 2], np.uint16))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no zlib stream",
+        zlib.compress(bytes(8192)),
+        zlib.compress(bytes([1] * 8191)),
+        zlib.compress(bytes([1] * 8193)),
+        zlib.compress(bytes([1] * 2**24)),
+        zlib.compress(bytes([1] * 8192)) + b"x",
+        zlib.compress(bytes([1] * 8192))[:-1],
+    ],
+)
+def test_damaged_levels_are_refused(data: bytes) -> None:
+    with pytest.raises(FormatError, match=r"^damaged: the levels"):
+        Levels.unpack(data)
+
+
+@pytest.mark.parametrize("scale", [1, 16, 257])
+def test_levels_are_told_where_that_pays(scale: int) -> None:
+    samples = scene(60, 80)[..., :1] // 257 * scale
+    found = suited(samples, 0, is_whole=True)
+    assert (found.levels is not None) == (scale > 1)
+    assert suited(samples, 0, is_whole=False).levels is None
 
 
 # In a file ---------------------------------------------------------------------------------------
@@ -90,7 +142,7 @@ def test_images_of_any_size_are_judged(samples: Samples) -> None:
 
 def header_of(samples: Samples, planes: int, **fields: Any) -> Header:
     height, width, channels = samples.shape
-    alpha = {"alpha_id": STANDARD} if channels == 4 else {}
+    alpha = {"alpha_id": STANDARD} if channels in (2, 4) else {}
     known = {"strip_rows": 9, "model_id": load_file(GRAY).model_id, "planes": planes}
     return Header(width, height, channels, 16, **{**known, **alpha, **fields})
 
@@ -127,22 +179,30 @@ def test_planes_are_of_colours_of_16_bits_by_a_model(fields: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("learning", [0, 2])
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("planes", PLANES)
-def test_the_reference_decodes_the_same(planes: int, channels: int, learning: int) -> None:
+@pytest.mark.parametrize("by_ranks", [False, True])
+@pytest.mark.parametrize(
+    ("channels", "planes"), [(1, 0), (2, 0), *product((3, 4), PLANES)], ids=str
+)
+def test_the_reference_decodes_the_same(
+    planes: int, channels: int, by_ranks: bool, learning: int
+) -> None:
     samples = scene(13, 17, channels)
+    levels = Levels.of(samples[..., : channels - 1 + channels % 2]).pack() if by_ranks else b""
     header = header_of(samples, planes, learning=learning)
     network = load_file(GRAY)
     engines = {network.model_id: Engine(network)}
-    encoder, stream = ImageEncoder(header, engines), io.BytesIO()
-    writer = Writer(stream, header)
+    encoder, stream = ImageEncoder(header, engines, levels), io.BytesIO()
+    writer = Writer(stream, header, levels=levels)
     strips = [encoder.encode(samples[top : top + 9], ignore) for top in (0, 9)]
     for parts in strips:
         writer.strip(*parts)
     writer.close(crc_of(samples))
 
-    assert np.array_equal(reference.decode(stream.getvalue(), GRAY), samples)
-    decoder = ImageDecoder(header, engines)
+    expected = samples[..., 0] if channels == 1 else samples
+    assert np.array_equal(reference.decode(stream.getvalue(), GRAY), expected)
+    start = Reader(io.BytesIO(stream.getvalue())).start
+    assert (start.header, start.levels) == (header, levels)
+    decoder = ImageDecoder(header, engines, levels)
     assert decoder.parts == channels
     found = [decoder.decode(*strip, ignore) for strip in zip(strips, (9, 4), strict=True)]
     assert np.array_equal(np.concatenate(found), samples)
@@ -164,6 +224,34 @@ def test_images_come_back(channels: int, how: dict[str, Any]) -> None:
     assert Reader(io.BytesIO(data)).header.planes == BOTH
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_few_levels_come_back(channels: int) -> None:
+    samples = scene(40, 50, channels) // 257 * 257
+    image = samples[..., 0] if channels == 1 else samples
+    data = pixelcodec.encode(image, model=str(GRAY), strip_rows=8, restart=True)
+    assert pixelcodec.inspect(data).levels_bytes > 0
+    assert np.array_equal(pixelcodec.decode(data, model=str(GRAY)), image)
+    damaged = data[:-40] + b"!!" + data[-38:]
+    assert pixelcodec.salvage(damaged, model=str(GRAY)).lost == (range(32, 40),)
+
+
+def test_a_file_whose_levels_are_damaged_is_lost() -> None:
+    data = bytearray(pixelcodec.encode(scene(40, 50)[..., 0] // 257 * 257, model=str(GRAY)))
+    data[data.index(b"L", 36) + 9] ^= 1
+    with pytest.raises(FormatError, match="CRC mismatch in the levels"):
+        pixelcodec.decode(data, model=str(GRAY))
+    with pytest.raises(FormatError, match="the levels are damaged: no strip can be decoded"):
+        pixelcodec.salvage(data, model=str(GRAY))
+
+
+def test_rows_of_other_levels_than_told_are_refused() -> None:
+    samples = scene(40, 50)[..., 0] // 257 * 257
+    writer = pixelcodec.stream_writer(io.BytesIO(), 50, 40, 1, 16, model=str(GRAY))
+    writer.adapt(samples)
+    with pytest.raises(ValueError, match="a level that the image was said not to use"):
+        writer.write(samples + np.uint16(1))
+
+
 def test_streams_look_at_their_first_strip() -> None:
     samples = scene(24, 16)
     samples[..., 2] = 5
@@ -181,7 +269,7 @@ def test_what_of_16_bits_looks_like_a_photograph_is_coded_by_a_model() -> None:
 
 
 def test_a_map_has_all_bits_of_the_planes() -> None:
-    samples = scene(32, 40, 4)
+    samples = scene(32, 40, 4) // 16 * 16
     data = pixelcodec.encode(samples, model=str(GRAY))
     reader = Reader(io.BytesIO(data))
     compute: Any = {"device": "cpu", "threads": None, "backend": None}
