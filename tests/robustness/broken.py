@@ -54,8 +54,8 @@ BREAKS = (
         1,
         "rows of a strip come back upside down",
         "pixelcodec/strips.py",
-        "return found[0] if len(found) == 1 else np.concatenate(found, 2)",
-        "return np.concatenate(found, 2)[::-1]",
+        "samples = found[0] if len(found) == 1 else np.concatenate(found, 2)",
+        "samples = np.concatenate(found, 2)[::-1]",
         (
             "test_api::test_any_image_comes_back",
             "test_stream::TestDecoder::test_bytes_in_any_pieces_give_the_same_rows",
