@@ -419,6 +419,7 @@ class Decoder:
             case container.Part(payload, last):
                 return self._part(payload, last)
             case container.End(samples_crc):
+                del self._decoder  # what networks keep of an image is large
                 check_crc(self._crc, samples_crc)
         return None
 
