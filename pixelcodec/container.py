@@ -605,8 +605,6 @@ def _parse(source: _Source) -> Generator[Record | None, None, None]:
         chunk = yield from _chunk_head(source, header, 0)
         changes = yield from _changes(source, chunk)
     if flags & _FLAG_LEVELS:
-        if not header.may_have_levels:
-            raise FormatError("damaged: the header says that levels follow, of what has none")
         chunk = yield from _chunk_head(source, header, 0)
         levels = yield from _levels(source, chunk)
     yield Start(header, metadata, changes, levels)
@@ -755,8 +753,11 @@ def _header(source: _Source) -> Generator[None, None, tuple[Header, int]]:
         alpha_id = yield from source.take(8, "the header")
     crc = zlib.crc32(MAGIC + fields + alpha_id)
     yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
-    flags = fields[3] | _FLAG_LEVELS * bool(fields[2] & _LEVELS_BIT)
-    return _unpack_fields(fields, alpha_id or None), flags
+    header = _unpack_fields(fields, alpha_id or None)
+    has_levels = bool(fields[2] & _LEVELS_BIT)
+    if has_levels and not header.may_have_levels:
+        raise FormatError("damaged: the header says that levels follow, of what has none")
+    return header, fields[3] | _FLAG_LEVELS * has_levels
 
 
 def _magic(source: _Source) -> Generator[None, None, None]:

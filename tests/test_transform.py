@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,15 @@ def test_a_file_whose_levels_are_damaged_is_lost() -> None:
         pixelcodec.decode(data, model=str(GRAY))
     with pytest.raises(FormatError, match="the levels are damaged: no strip can be decoded"):
         pixelcodec.salvage(data, model=str(GRAY))
+
+
+@pytest.mark.parametrize("read", [pixelcodec.decode, pixelcodec.salvage, pixelcodec.inspect])
+def test_only_16_bits_by_a_model_have_levels(read: Callable[[bytes], object]) -> None:
+    head = bytearray(pixelcodec.encode(scene(9, 7)[..., 0], model="standard"))
+    head[10] |= 0x80
+    head[32:36] = zlib.crc32(head[:32]).to_bytes(4, "little")
+    with pytest.raises(FormatError, match="levels follow, of what has none"):
+        read(bytes(head))
 
 
 def test_rows_of_other_levels_than_told_are_refused() -> None:
