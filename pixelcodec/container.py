@@ -11,7 +11,8 @@ Layout, little-endian, written front to back without seeking (docs/FORMAT.md has
     chunk    = tag 1 | length 4 | payload | crc 4
 
 Every byte is covered by the magic or by a CRC-32, so that damage is found before anything is
-decoded from it. One strip costs 58 bytes besides its payload, each further strip 9.
+decoded from it; that of a chunk tells its place, too, so that none passes for another. One strip
+costs 58 bytes besides its payload, each further strip 9.
 
 A strip has one part, chunk ``S``, or several, those before the last ``P``.
 """
@@ -45,7 +46,6 @@ _LEARNING_SHIFT = 4
 LEARNING_MOST = 15
 
 _LEVELS_BIT = 0x80
-_FLAG_LEVELS = 0x100  # beyond the byte of flags: it stands in that of the bit depth
 
 _CHANNELS = 0x07
 _PLANES_SHIFT = 3
@@ -76,7 +76,7 @@ PART = b"P"
 STRIP = b"S"
 END = b"E"
 
-_PARTS_MOST = 8
+PARTS_MOST = 8
 """Parts of a strip."""
 
 # Lengths read from a file are claims. Reading in pieces keeps a false one from costing memory.
@@ -143,7 +143,7 @@ class Header:
             where there is no alpha, or it is coded together with the colours.
         learning: How models learn from what is coded, 1 to 15; 0: not at all.
         planes: How colours of 16 bits are coded by a model of gray, one of :data:`PLANES`: each as
-            a component of its own, see :mod:`pixelcodec.colours`. 0: they are coded together.
+            a component of its own, see :mod:`pixelcodec.transform`. 0: they are coded together.
 
     Raises:
         ValueError: A field is out of its range.
@@ -201,6 +201,11 @@ class Header:
         if self.alpha_id is not None:
             found.append(Component(colours, 1, self.alpha_id))
         return tuple(found)
+
+    @property
+    def may_have_changes(self) -> bool:
+        """Whether a model codes the colours, and nothing else: alpha's does not change."""
+        return self.model_id not in (STANDARD, self.alpha_id)
 
     @property
     def may_have_levels(self) -> bool:
@@ -285,7 +290,7 @@ class Writer:
         size = len(metadata)
         _require("bytes of metadata", size, size <= METADATA_MOST, f"up to {METADATA_MOST}")
         size = len(changes)
-        most = 0 if header.model_id == STANDARD else CHANGES_MOST
+        most = CHANGES_MOST if header.may_have_changes else 0
         _require("bytes of changes", size, size <= most, f"up to {most}")
         size = len(levels)
         most = LEVELS_MOST if header.may_have_levels else 0
@@ -294,9 +299,11 @@ class Writer:
         self.bytes_written = 0
         self._fh = fh
         self._strips_written = 0
+        self._parts_written = 0
         self._closed = False
-        has = bool(metadata), bool(changes), bool(levels)
-        self._write_with_crc(MAGIC + _pack_fields(header, *has))
+        head = MAGIC + _pack_fields(header, bool(metadata), bool(changes), bool(levels))
+        self._head_crc = zlib.crc32(head)
+        self._write(head + U32.pack(self._head_crc))
         if metadata:
             deflated = zlib.compress(metadata, 9)
             smaller = len(deflated) < len(metadata)
@@ -318,15 +325,14 @@ class Writer:
         """
         if self._strips_written == self.header.strips:
             raise ValueError(f"all {self.header.strips} strips are written")
-        if not 1 <= len(parts) <= _PARTS_MOST:
-            raise ValueError(f"{len(parts)} parts; a strip has 1 to {_PARTS_MOST}")
+        if not 1 <= len(parts) <= PARTS_MOST:
+            raise ValueError(f"{len(parts)} parts; a strip has 1 to {PARTS_MOST}")
         limit = _payload_limit(self.header, self._strips_written)
         if (longest := max(map(len, parts))) > limit:
             raise ValueError(f"a strip of {longest} bytes; this one can have {limit}")
-        *before, last = parts
-        for part in before:
-            self._write_chunk(PART, part)
-        self._write_chunk(STRIP, last)
+        for tag, part in zip([PART] * (len(parts) - 1) + [STRIP], parts, strict=True):
+            self._write_chunk(tag, part)
+            self._parts_written += 1
         self._strips_written += 1
 
     def close(self, samples_crc: int) -> None:
@@ -348,14 +354,29 @@ class Writer:
         self._closed = True
 
     def _write_chunk(self, tag: bytes, payload: bytes) -> None:
-        self._write_with_crc(CHUNK_HEAD.pack(tag, len(payload)) + payload)
-
-    def _write_with_crc(self, record: bytes) -> None:
-        self._write(record + U32.pack(zlib.crc32(record)))
+        chunk = CHUNK_HEAD.pack(tag, len(payload)) + payload
+        crc = crc_at(self._head_crc, self._parts_written, zlib.crc32(chunk))
+        self._write(chunk + U32.pack(crc))
 
     def _write(self, data: bytes) -> None:
         write_all(self._fh, data)
         self.bytes_written += len(data)
+
+
+def crc_at(head_crc: int, place: int, crc: int) -> int:
+    """What is stored as the CRC of a chunk.
+
+    Args:
+        head_crc: that of the header.
+        place: parts of strips, chunks ``P`` and ``S``, that stand before it.
+        crc: CRC-32 of its tag, length and payload.
+    """
+    return crc + head_crc + place & _U32_MAX
+
+
+def place_of(head_crc: int, stored: int, crc: int) -> int:
+    """The place of a chunk by its stored CRC; any number, if it is damaged. See :func:`crc_at`."""
+    return stored - head_crc - crc & _U32_MAX
 
 
 def write_all(fh: Writable, data: bytes) -> None:
@@ -500,13 +521,15 @@ class Head(NamedTuple):
         has_metadata: whether a chunk of metadata comes next.
         has_changes: whether a chunk of changes of the model comes then.
         has_levels: whether a chunk of levels comes then.
-        size: bytes of magic and header.
+        crc: of all that.
+        size: bytes of magic and header, the CRC included.
     """
 
     header: Header
     has_metadata: bool
     has_changes: bool
     has_levels: bool
+    crc: int
     size: int
 
 
@@ -520,16 +543,10 @@ def read_head(data: bytes) -> Head:
     source.feed(data[: len(MAGIC) + _FIELDS.size + 8 + U32.size])
     source.feed(b"")
     try:
-        next(_header(source))
+        next(_head(source))
     except StopIteration as done:
-        header, flags = done.value
-    return Head(
-        header,
-        has_metadata=bool(flags & _FLAG_METADATA),
-        has_changes=bool(flags & _FLAG_CHANGES),
-        has_levels=bool(flags & _FLAG_LEVELS),
-        size=source.offset,
-    )
+        found: Head = done.value
+    return found
 
 
 def inflated_metadata(payload: bytes) -> bytes:
@@ -538,18 +555,33 @@ def inflated_metadata(payload: bytes) -> bytes:
     Raises:
         FormatError: It is damaged, or claims more than :data:`METADATA_MOST` bytes.
     """
-    return _inflated(payload, _Chunk(DEFLATED, len(payload), 0, "the metadata", 0))
+    return _inflated(payload, _Chunk(DEFLATED, len(payload), 0, "the metadata", 0, 0))
+
+
+def newer_chunk(tag: bytes, offset: int) -> FormatError:
+    """What to raise of a chunk, with a right CRC, that must be understood and is not."""
+    return FormatError(f"unknown critical chunk '{tag.decode()}' at byte {offset}: {_NEWER}")
 
 
 @dataclass(frozen=True)
 class _Chunk:
-    """The head of a chunk: where it starts, how errors call it, the CRC-32 of tag and length."""
+    """The head of a chunk.
+
+    Attributes:
+        tag: of the chunk.
+        length: of its payload.
+        offset: where it starts.
+        name: how errors call it.
+        head_crc: CRC-32 of tag and length.
+        added: to its CRC-32 by its place, see :func:`crc_at`.
+    """
 
     tag: bytes
     length: int
     offset: int
     name: str
     head_crc: int
+    added: int
 
 
 class _Source:
@@ -594,51 +626,57 @@ class _Source:
 
 def _parse(source: _Source) -> Generator[Record | None, None, None]:
     """Give the records of a stream, and None whenever ``source`` must be fed."""
-    header, flags = yield from _header(source)
+    head = yield from _head(source)
+    header = head.header
     metadata = changes = levels = b""
-    if flags & _FLAG_METADATA:
-        chunk = yield from _chunk_head(source, header, 0)
+    if head.has_metadata:
+        chunk = yield from _chunk_head(source, head, 0, 0)
         metadata = yield from _metadata(source, chunk)
-    if flags & _FLAG_CHANGES:
-        if header.model_id == STANDARD:
-            raise FormatError("damaged: the header says that a model changes, and names none")
-        chunk = yield from _chunk_head(source, header, 0)
-        changes = yield from _changes(source, chunk)
-    if flags & _FLAG_LEVELS:
-        chunk = yield from _chunk_head(source, header, 0)
-        levels = yield from _levels(source, chunk)
+    if head.has_changes:
+        chunk = yield from _chunk_head(source, head, 0, 0)
+        changes = yield from _from_the_start(source, chunk, CHANGES, CHANGES_MOST)
+    if head.has_levels:
+        chunk = yield from _chunk_head(source, head, 0, 0)
+        levels = yield from _from_the_start(source, chunk, LEVELS, LEVELS_MOST)
     yield Start(header, metadata, changes, levels)
-    index, parts = 0, 0
-    while (chunk := (yield from _chunk_head(source, header, index))).tag != END:
+    strip, part, place = 0, 0, 0
+    while (chunk := (yield from _chunk_head(source, head, strip, place))).tag != END:
         if chunk.tag in (PART, STRIP):
             last = chunk.tag == STRIP
-            _check_strip(chunk, header, index, parts)
+            _check_strip(chunk, header, strip, part)
             yield Part((yield from _payload(source, chunk)), last)
-            index, parts = (index + 1, 0) if last else (index, parts + 1)
+            strip, part = (strip + 1, 0) if last else (strip, part + 1)
+            place += 1
         else:
             yield from _skip(source, chunk)
-    yield (yield from _end(source, chunk, header, index))
+    yield (yield from _end(source, chunk, header, strip))
 
 
-def _chunk_head(source: _Source, header: Header, index: int) -> Generator[None, None, _Chunk]:
-    """Read the head of a chunk; ``index`` strips were read before it."""
+_STARTING = {CHANGES: "the changes of the model", LEVELS: "the levels"}
+
+
+def _chunk_head(
+    source: _Source, head: Head, index: int, place: int
+) -> Generator[None, None, _Chunk]:
+    """Read the head of a chunk; ``index`` strips, of ``place`` parts, were read before it."""
+    header = head.header
     strip = _strip_name(header, index)
     offset = source.offset
     expected = strip if index < header.strips else "the end mark"
-    head = yield from source.take(CHUNK_HEAD.size, expected)
-    tag, length = CHUNK_HEAD.unpack(head)
+    fields = yield from source.take(CHUNK_HEAD.size, expected)
+    tag, length = CHUNK_HEAD.unpack(fields)
     if not (tag.isascii() and tag.isalpha()):
         raise FormatError(f"damaged at byte {offset}: {tag!r} is no chunk tag")
     names = {
         **dict.fromkeys((METADATA, DEFLATED), "the metadata"),
-        CHANGES: "the changes of the model",
-        LEVELS: "the levels",
+        **_STARTING,
         STRIP: strip,
         PART: f"a part of {strip}",
         END: "the end mark",
     }
     name = names.get(tag, f"chunk '{tag.decode()}'")
-    return _Chunk(tag, length, offset, name, zlib.crc32(head))
+    added = crc_at(head.crc, place, 0)
+    return _Chunk(tag, length, offset, name, zlib.crc32(fields), added)
 
 
 def _strip_name(header: Header, index: int) -> str:
@@ -653,20 +691,17 @@ def _metadata(source: _Source, chunk: _Chunk) -> Needs:
     return payload if chunk.tag == METADATA else _inflated(payload, chunk)
 
 
-def _changes(source: _Source, chunk: _Chunk) -> Needs:
-    if chunk.tag != CHANGES:
+def _from_the_start(source: _Source, chunk: _Chunk, tag: bytes, limit: int) -> Needs:
+    """The payload, not empty, of a chunk that must be the one with this ``tag``."""
+    if chunk.tag != tag:
         raise FormatError(
-            f"damaged at byte {chunk.offset}: {chunk.name} where changes of the model should be"
+            f"damaged at byte {chunk.offset}: {chunk.name} where {_STARTING[tag]} should be"
         )
-    _check_claim(chunk, CHANGES_MOST)
-    return (yield from _payload(source, chunk))
-
-
-def _levels(source: _Source, chunk: _Chunk) -> Needs:
-    if chunk.tag != LEVELS:
-        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} where levels should be")
-    _check_claim(chunk, LEVELS_MOST)
-    return (yield from _payload(source, chunk))
+    _check_claim(chunk, limit)
+    payload = yield from _payload(source, chunk)
+    if not payload:
+        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} have no bytes")
+    return payload
 
 
 def _check_claim(chunk: _Chunk, limit: int) -> None:
@@ -691,10 +726,8 @@ def _inflated(payload: bytes, chunk: _Chunk) -> bytes:
 
 
 def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
-    if parts + (chunk.tag == PART) == _PARTS_MOST:
-        raise FormatError(
-            f"damaged at byte {chunk.offset}: a strip has at most {_PARTS_MOST} parts"
-        )
+    if parts + (chunk.tag == PART) == PARTS_MOST:
+        raise FormatError(f"damaged at byte {chunk.offset}: a strip has at most {PARTS_MOST} parts")
     if index == header.strips:
         raise FormatError(
             f"extra strip at byte {chunk.offset}: the image has {header.strips} strips"
@@ -705,7 +738,7 @@ def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
 def _payload(source: _Source, chunk: _Chunk) -> Needs:
     payload = yield from source.take(chunk.length, chunk.name)
     crc = zlib.crc32(payload, chunk.head_crc)
-    yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
+    yield from _check(source, chunk, crc)
     return payload
 
 
@@ -716,12 +749,18 @@ def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
         piece = yield from source.take(min(left, _PIECE), chunk.name)
         crc = zlib.crc32(piece, crc)
         left -= len(piece)
-    yield from source.check_crc(crc, f"{chunk.name} at byte {chunk.offset}")
+    yield from _check(source, chunk, crc)
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
     if chunk.tag in (METADATA, DEFLATED, CHANGES, LEVELS):
-        raise FormatError(f"damaged at byte {chunk.offset}: {chunk.name} out of place")
+        raise FormatError(f"{chunk.name} out of place, at byte {chunk.offset}: {_NEWER}")
     if chunk.tag.isupper():
-        raise FormatError(f"unknown critical {chunk.name} at byte {chunk.offset}: {_NEWER}")
+        raise newer_chunk(chunk.tag, chunk.offset)
+
+
+def _check(source: _Source, chunk: _Chunk, crc: int) -> Generator[None, None, None]:
+    """Compare the CRC-32 of a chunk with the stored one that comes next."""
+    stored_as = crc_at(chunk.added, 0, crc)
+    yield from source.check_crc(stored_as, f"{chunk.name} at byte {chunk.offset}")
 
 
 def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generator[None, None, End]:
@@ -741,23 +780,32 @@ def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generato
     return End(samples_crc)
 
 
-def _header(source: _Source) -> Generator[None, None, tuple[Header, int]]:
-    """Read magic and header: the header, and the flags."""
+def _head(source: _Source) -> Generator[None, None, Head]:
+    """Read magic and header."""
     yield from _magic(source)
     fields = yield from source.take(_FIELDS.size, "the header")
     # Before the CRC: another version may place it elsewhere.
     if fields[0] != VERSION:
         raise FormatError(f"format version {fields[0]} at byte {len(MAGIC)}: {_NEWER}")
+    flags = fields[3]
     alpha_id = b""
-    if fields[3] & _FLAG_ALPHA:
+    if flags & _FLAG_ALPHA:
         alpha_id = yield from source.take(8, "the header")
     crc = zlib.crc32(MAGIC + fields + alpha_id)
     yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
     header = _unpack_fields(fields, alpha_id or None)
-    has_levels = bool(fields[2] & _LEVELS_BIT)
-    if has_levels and not header.may_have_levels:
-        raise FormatError("damaged: the header says that levels follow, of what has none")
-    return header, fields[3] | _FLAG_LEVELS * has_levels
+    has_changes, has_levels = bool(flags & _FLAG_CHANGES), bool(fields[2] & _LEVELS_BIT)
+    for has, may_have, what in (
+        (has_changes, header.may_have_changes, "changes of the model"),
+        (has_levels, header.may_have_levels, "levels"),
+    ):
+        if has and not may_have:
+            raise _newer_header(f"that {what} follow, of what has none")
+    return Head(header, bool(flags & _FLAG_METADATA), has_changes, has_levels, crc, source.offset)
+
+
+def _newer_header(says: str) -> FormatError:
+    return FormatError(f"the header at byte {len(MAGIC)} says {says}: {_NEWER}")
 
 
 def _magic(source: _Source) -> Generator[None, None, None]:
@@ -815,7 +863,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
             planes=colour >> _PLANES_SHIFT,
         )
     except ValueError as error:
-        raise FormatError(f"the header at byte {len(MAGIC)} says {error}: {_NEWER}") from error
+        raise _newer_header(str(error)) from error
 
 
 def _payload_limit(header: Header, index: int) -> int:

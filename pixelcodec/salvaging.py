@@ -1,13 +1,12 @@
 """What can be had of a damaged file: all strips that are whole, and a mark where others were.
 
-Strips stand in order, but have no numbers. Where chunks no longer follow one another, as bytes are
-missing or a length is damaged, the next whole chunk is searched, and strips behind the gap are
-counted from the end mark. Strips that could be at several places are lost.
+The CRC of a chunk tells its place. So where bytes are missing, or a length is damaged, the next
+whole chunk is searched, and what is found goes where it belongs.
 """
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Unpack
 
@@ -22,8 +21,10 @@ from pixelcodec.container import (
     LEVELS,
     METADATA,
     PART,
+    PARTS_MOST,
     STRIP,
     U32,
+    Head,
     Header,
     Start,
 )
@@ -33,13 +34,16 @@ from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.places import strip_named
 from pixelcodec.progress import Count
 from pixelcodec.runtime import Compute, pixel_counter
-from pixelcodec.stream import Decoding, check_crc, check_parts, crc_of
+from pixelcodec.stream import Decoding, check_crc, crc_of
 from pixelcodec.strips import Engines, ImageDecoder, independent
 
 STRIPE = 8
 """Pixels across each stripe of the mark."""
 
 _KNOWN = (STRIP, PART, END, METADATA, DEFLATED, CHANGES, LEVELS)
+
+_SEARCHED = 2**20
+"""Bytes that are searched at once."""
 
 _CHECKED_MOST = 64
 """How often a byte is looked at, on average, before the search for chunks is given up."""
@@ -66,7 +70,7 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
 
     Of a file with restart points, in tiles, or of PNG and WebP inside, that is every strip that is
     undamaged itself; of others those above the first damage. Rows that are given are those encoded:
-    each has passed the checksum of its strip. Metadata that are damaged are left out.
+    each has passed the checksum of its strip and its place. Metadata that are damaged are left out.
 
     Args:
         data: the file, in hand or a binary stream, which is read to its end.
@@ -74,15 +78,14 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
 
     Raises:
         FormatError: nothing can be had: the header, changes of the model, or all strips are
-            damaged; or it claims more than the limits.
+            damaged; or it claims more than the limits, or needs a newer pixelcodec.
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
     """
     file = _read(container.stream_of(data))
     head = container.read_head(file)
     header = head.header
-    pieces = list(_pieces(file, head.size))
-    damage = [piece.what for piece in pieces if piece.what]
+    pieces, damage = _pieces(file, head)
     changes = _first(pieces, CHANGES) if head.has_changes else b""
     if changes is None:
         raise FormatError("the changes of the model are damaged: no strip can be decoded")
@@ -95,9 +98,9 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
         engines = engines_within(start, how)
         check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), header.width * header.height)
-        strips, wrong = _decoded(_placed(pieces, header), start, engines, count)
+        strips, wrong = _decoded(_parts(pieces), start, engines, count)
     if not strips:
-        reasons = (*damage, *wrong, f"no strip of {header.strips} is whole and has a place")
+        reasons = (*damage, *wrong, f"no strip of {header.strips} is whole")
         raise FormatError(f"nothing can be had: {'; '.join(reasons[:3])}")
     samples, lost = _whole(strips, header, chunks)
     damage += [each for each in (why, *wrong) if each]
@@ -128,92 +131,103 @@ def draw_mark(rows: Samples, top: int, greatest: int, has_alpha: bool) -> None:
 
 
 class _Piece(NamedTuple):
-    """A chunk, or bytes that are none.
+    """A whole chunk.
 
     Attributes:
-        tag: none of a gap.
-        payload: None where it is damaged.
-        what: is wrong with it.
+        tag: of the chunk.
+        payload: of the chunk.
+        place: parts of strips that stand before it.
     """
 
     tag: bytes
-    payload: bytes | None
-    what: str = ""
+    payload: bytes
+    place: int
 
 
-def _pieces(file: bytes, at: int) -> Iterator[_Piece]:
-    """Chunks from byte ``at`` on, whole or damaged, and gaps between them."""
-    search = _Search(file)
-    tag = b""
+def _pieces(file: bytes, head: Head) -> tuple[list[_Piece], list[str]]:
+    """All whole chunks, and what is wrong: gaps between them."""
+    search, pieces, damage = _Search(file, head), list[_Piece](), list[str]()
+    at, expected = head.size, 0
     while at < len(file):
-        if whole := search.whole(at):
-            tag = file[at : at + 1]
-            yield _Piece(tag, file[at + CHUNK_HEAD.size : whole - U32.size])
-            at = whole
-        elif ends := search.framed(at):
-            for end in ends:
-                tag, what = file[at : at + 1], f"damaged: CRC mismatch in a chunk at byte {at}"
-                yield _Piece(tag if tag in _KNOWN else b"", None, what)
-                at = end
-        else:
-            begin, at, tag = at, search.next_whole(at + 1), b""
-            yield _Piece(b"", None, f"damaged: no chunks from byte {begin} to byte {at}")
-    if tag != END:
-        yield _Piece(b"", None, f"truncated at byte {len(file)}")
+        begin, at = at, search.next_whole(at)
+        if at > begin:
+            damage.append(f"damaged: no whole chunks from byte {begin} to byte {at}")
+        place = search.place(at)
+        if place is None:
+            break
+        if at == begin and place != expected:
+            damage.append(f"damaged: chunks before byte {at} are missing, or out of order")
+        end = search.end(at)
+        tag, payload = file[at : at + 1], file[at + CHUNK_HEAD.size : end - U32.size]
+        if tag.isupper() and tag not in _KNOWN:
+            raise container.newer_chunk(tag, at)
+        pieces.append(_Piece(tag, payload, place))
+        at, expected = end, place + (tag in (PART, STRIP))
+    if not pieces or pieces[-1].tag != END:
+        damage.append(f"truncated at byte {len(file)}")
+    return pieces, damage
 
 
 class _Search:
-    """Finds chunks, with a limit on the work: files may be made to take long."""
+    """Finds whole chunks, with a limit on the work: files may be made to take long."""
 
-    def __init__(self, file: bytes) -> None:
-        self._file, self._view = file, memoryview(file)
+    def __init__(self, file: bytes, head: Head) -> None:
+        self._file, self._view, self._head = file, memoryview(file), head
         self._left = _CHECKED_MOST * (len(file) + 2**16)
+        # A part takes some bytes: where a header claims more strips than these could be, more
+        # places would let more bytes pass for a chunk by chance.
+        self._places = min(PARTS_MOST * head.header.strips, len(file))
 
-    def whole(self, at: int) -> int | None:
-        """Where the chunk at a byte ends; None if there is none with a right CRC."""
-        end = self._end(at)
-        if end is None or self._left < 0:
+    def place(self, at: int) -> int | None:
+        """The place of the chunk at a byte; None if there is none that is whole."""
+        end = self.end(at)
+        if end > len(self._file) or not self._file[at : at + 1].isalpha() or self._left < 0:
             return None
         self._left -= end - at
         body = end - U32.size
-        right = U32.unpack_from(self._file, body)[0] == zlib.crc32(self._view[at:body])
-        return end if right else None
+        (stored,) = U32.unpack_from(self._file, body)
+        found = container.place_of(self._head.crc, stored, zlib.crc32(self._view[at:body]))
+        return found if found <= self._places else None
 
-    def framed(self, at: int) -> list[int]:
-        """Ends of damaged chunks that lead to a whole one, or to the end; none if they do not."""
-        ends: list[int] = []
-        while at < len(self._file) and not (ends and self.whole(at)):
-            end = self._end(at)
-            if end is None:
-                return []
-            ends.append(end)
-            at = end
-        return ends
+    def end(self, at: int) -> int:
+        """Where the chunk at a byte ends by what it says; beyond the file if that is cut off."""
+        if at + CHUNK_HEAD.size > len(self._file):
+            return len(self._file) + 1
+        _, length = CHUNK_HEAD.unpack_from(self._file, at)
+        return int(at + CHUNK_HEAD.size + length + U32.size)
 
     def next_whole(self, at: int) -> int:
-        """Where the next whole chunk begins, or the end of the file."""
-        while at < len(self._file) and not self.whole(at):
-            at += 1
-        return at
+        """Where the next whole chunk begins, at this byte or later, or the end of the file."""
+        if self.place(at) is not None:
+            return at
+        for start in range(at, len(self._file), _SEARCHED):
+            for found in self._candidates(start):
+                if self.place(found) is not None:
+                    return found
+        return len(self._file)
 
-    def _end(self, at: int) -> int | None:
-        """Where the chunk at a byte ends by what it says; None if there can be none."""
-        if at + CHUNK_HEAD.size > len(self._file):
-            return None
-        tag, length = CHUNK_HEAD.unpack_from(self._file, at)
-        end = at + CHUNK_HEAD.size + length + U32.size
-        return end if tag.isalpha() and end <= len(self._file) else None
+    def _candidates(self, start: int) -> list[int]:
+        """Of a run of bytes those that could begin a chunk, by tag and length."""
+        run = np.frombuffer(self._file[start : start + _SEARCHED + CHUNK_HEAD.size], np.uint8)
+        count = min(_SEARCHED, len(run) - CHUNK_HEAD.size)
+        if count <= 0:
+            return []
+        tags = run[:count] | 0x20
+        lengths = sum(run[n + 1 : n + 1 + count].astype(np.int64) << 8 * n for n in range(4))
+        ends = start + np.arange(count) + lengths + CHUNK_HEAD.size + U32.size
+        fits = (tags >= ord("a")) & (tags <= ord("z")) & (ends <= len(self._file))
+        return [start + int(at) for at in np.flatnonzero(fits)]
 
 
 def _first(pieces: Iterable[_Piece], *tags: bytes) -> bytes | None:
-    """What the first chunk of one of ``tags`` holds; None if it is damaged or not there."""
-    return next((piece.payload for piece in pieces if piece.tag in tags), None)
+    """What the first chunk of one of ``tags`` holds; None if it is not there, or has nothing."""
+    return next((piece.payload for piece in pieces if piece.tag in tags), None) or None
 
 
 def _chunks(pieces: Iterable[_Piece], header: Header) -> tuple[tuple[Chunk, ...], str]:
     """Metadata, or why there are none."""
     found = next((piece for piece in pieces if piece.tag in (METADATA, DEFLATED)), None)
-    if found is None or found.payload is None:
+    if found is None:
         return (), "the metadata are lost"
     try:
         deflated = found.tag == DEFLATED
@@ -226,73 +240,47 @@ def _chunks(pieces: Iterable[_Piece], header: Header) -> tuple[tuple[Chunk, ...]
 # Strips ------------------------------------------------------------------------------------------
 
 
-def _placed(pieces: Iterable[_Piece], header: Header) -> dict[int, list[bytes | None]]:
-    """The parts of strips, by their numbers from 0; None stands for a damaged part.
-
-    A run of strips without a gap begins at the top, or ends at the end mark. Of other runs the
-    place is known only where all strips are there.
-    """
-    runs = _runs(pieces)
-    first, *middle = runs
-    last = middle.pop() if middle else _Run([], False)
-    missing = header.strips - sum(len(run.strips) for run in runs)
-    if missing < 0 or (missing and len(runs) == 1):
-        return {}
-    placed = dict(enumerate(first.strips))
-    if missing == 0:
-        return dict(enumerate(strip for run in runs for strip in run.strips))
-    if last.ends:
-        placed |= dict(enumerate(last.strips, header.strips - len(last.strips)))
-    return placed
-
-
-class _Run(NamedTuple):
-    """Strips that follow one another without a gap, and whether the end mark follows them."""
-
-    strips: list[list[bytes | None]]
-    ends: bool
-
-
-def _runs(pieces: Iterable[_Piece]) -> list[_Run]:
-    runs, parts = [_Run([], False)], list[bytes | None]()
-    for tag, payload, _ in pieces:
-        match tag:
-            case b"":
-                runs.append(_Run([], False))
-                parts = []
-            case container.PART:
-                parts.append(payload)
-            case container.STRIP:
-                runs[-1].strips.append([*parts, payload])
-                parts = []
-            case container.END:
-                runs[-1] = runs[-1]._replace(ends=True)
-    return runs
+def _parts(pieces: Iterable[_Piece]) -> dict[int, _Piece]:
+    """The parts of strips, by their places; where two claim to be the same, neither."""
+    found: dict[int, _Piece] = {}
+    disputed = set[int]()
+    for piece in pieces:
+        if piece.tag in (PART, STRIP) and found.setdefault(piece.place, piece) != piece:
+            disputed.add(piece.place)
+    return {place: piece for place, piece in found.items() if place not in disputed}
 
 
 def _decoded(
-    placed: Mapping[int, Sequence[bytes | None]], start: Start, engines: Engines, count: Count
+    parts: Mapping[int, _Piece], start: Start, engines: Engines, count: Count
 ) -> tuple[dict[int, Samples], list[str]]:
     """Samples of strips that can be decoded, and what is wrong with others that seem whole."""
     found: dict[int, Samples] = {}
     wrong: list[str] = []
     header = start.header
     decoder = ImageDecoder(header, engines, start.levels)
-    for index, parts in sorted(placed.items()):
-        whole = [part for part in parts if part is not None]
-        if len(whole) < len(parts):
-            continue
+    for index, strip in _strips(parts, header.strips, decoder.parts):
         if independent(header):
             decoder = ImageDecoder(header, engines, start.levels)
         elif index > len(found):
             break
         try:
             with strip_named(header, index):
-                check_parts(len(whole), decoder.parts, last=True)
-                found[index] = decoder.decode(whole, header.strip_height(index), count)
+                found[index] = decoder.decode(strip, header.strip_height(index), count)
         except FormatError as error:
             wrong.append(str(error))
     return found, wrong
+
+
+def _strips(
+    parts: Mapping[int, _Piece], strips: int, each: int
+) -> Iterator[tuple[int, list[bytes]]]:
+    """Number and payloads of the strips, from the top, of which ``each`` part is there."""
+    tags = [PART] * (each - 1) + [STRIP]
+    for index in sorted({place // each for place in parts if place // each < strips}):
+        own = [parts.get(place) for place in range(index * each, (index + 1) * each)]
+        found = [part for part in own if part is not None]
+        if [part.tag for part in found] == tags:
+            yield index, [part.payload for part in found]
 
 
 def _whole(

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from pixelcodec.errors import FormatError, UnsupportedImageError
+from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.pictures import Picture, Samples, png
+from pixelcodec.pictures.guards import image_errors
 from pixelcodec.progress import Count
 
 PARTS = 1
@@ -22,7 +23,7 @@ _WEBP_LOSSLESS = b"VP8L"
 _WEBP_SIDE_MOST = 16383
 _PNG_ROWS_MOST = 65535
 _PIXELS_MOST = 2**26
-"""Of a strip of many rows: Pillow takes larger images for decompression bombs."""
+"""Of a strip."""
 
 _SLOWEST = {"quality": 100, "method": 6}
 _FAST = {"quality": 75, "method": 0}
@@ -45,7 +46,15 @@ class StandardEncoder:
         Args:
             rows: uint8 or, of 16 bits, uint16 [rows, width, channels].
             progress: told of finished pixels.
+
+        Raises:
+            ModelError: they are too many pixels.
         """
+        if rows[..., 0].size > _PIXELS_MOST:
+            raise ModelError(
+                f"strips of {len(rows)} rows of {rows.shape[1]} pixels are too large for PNG and "
+                f"WebP, which may have {_PIXELS_MOST:,} pixels here; give fewer rows"
+            )
         picture = Picture(np.ascontiguousarray(rows), self._bit_depth)
         smallest = min(_files(picture), key=len)
         progress(picture.height * picture.width)
@@ -109,6 +118,8 @@ class StandardDecoder:
             FormatError: they are not those of such a strip.
         """
         (data,) = parts
+        if height * self._width > _PIXELS_MOST:
+            raise FormatError(f"a strip of more than {_PIXELS_MOST:,} pixels that no model codes")
         shape = (height, self._width, self._channels)
         if data.startswith(_WEBP) and self._bit_depth <= 8:
             samples = _samples_of_webp(data, shape, self._bit_depth)
@@ -125,9 +136,12 @@ class StandardDecoder:
         if data[16:29] != header:  # before it costs memory
             raise FormatError("damaged: the PNG of a strip has another size or kind")
         try:
-            return png.read(data).samples
+            picture = png.read(data)
         except UnsupportedImageError as error:
-            raise FormatError(f"damaged: the PNG of a strip: {error}") from error
+            raise FormatError(f"the PNG of a strip cannot be read: {error}") from error
+        if picture.not_kept:
+            raise FormatError(f"damaged: the PNG of a strip has {' and '.join(picture.not_kept)}")
+        return picture.samples
 
 
 def _quick_size(rows: Samples, bit_depth: int, webp: Mapping[str, int], compress_level: int) -> int:
@@ -186,17 +200,18 @@ def _samples_of_webp(data: bytes, shape: tuple[int, int, int], bit_depth: int) -
     height, width, channels = shape
     if data[12:16] != _WEBP_LOSSLESS:
         raise FormatError("damaged: the WebP of a strip is not of the simple lossless format")
+    if len(data) != 8 + int.from_bytes(data[4:8], "little"):
+        raise FormatError("damaged: the WebP of a strip is longer or shorter than it says")
     has_alpha = channels in (2, 4)
     try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            if image.size != (width, height) or (image.mode == "RGBA" and not has_alpha):
-                raise FormatError("damaged: the WebP of a strip has another size or kind")
+        with image_errors(), Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            fits = image.size == (width, height) and (has_alpha or image.mode != "RGBA")
             # An opaque image has no alpha in WebP.
-            samples: Samples = np.array(image.convert("RGBA") if has_alpha else image)
-    except FormatError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-        raise FormatError(f"damaged: the WebP of a strip: {error}") from error
+            samples = np.array(image.convert("RGBA") if has_alpha else image) if fits else None
+    except UnsupportedImageError as error:
+        raise FormatError(f"the WebP of a strip cannot be read: {error}") from error
+    if samples is None:
+        raise FormatError("damaged: the WebP of a strip has another size or kind")
     return samples if channels >= 3 else _gray(samples, bit_depth)
 
 

@@ -46,7 +46,10 @@ def check_fits(header: Header, engines: Engines) -> None:
         if component.channels not in engine.program.channels:
             raise FormatError(f"the header says {component.channels} channels, the model not")
         if header.learning and not can_learn(engine.network):
-            raise FormatError("the header says that the model learns, which it cannot")
+            raise FormatError(
+                "the header says that the model learns, which it cannot here: "
+                "a newer pixelcodec is needed"
+            )
     step = step_of(engines)
     if header.tile % step or header.strip_rows % step:
         raise FormatError(

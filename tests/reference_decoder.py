@@ -69,6 +69,7 @@ class Header:
     has_levels: bool
     learning: int
     planes: int
+    crc: int
 
     @property
     def size(self) -> int:
@@ -107,7 +108,8 @@ def read_header(data: bytes) -> Header:
         raise ValueError(f"version {data[8]}")
     has_alpha_id = bool(data[11] & 2)
     end = 40 if has_alpha_id else 32
-    if data[end : end + 4] != struct.pack("<I", zlib.crc32(data[:end])):
+    crc = zlib.crc32(data[:end])
+    if data[end : end + 4] != struct.pack("<I", crc):
         raise ValueError("CRC of the header")
     colour, depth, flags, width, height, strip_rows, tile, model_id = struct.unpack(
         "<BBBIIHH8s", data[9:32]
@@ -120,8 +122,10 @@ def read_header(data: bytes) -> Header:
         raise ValueError(f"planes {planes}")
     if planes and not (depth == 16 and colour - has_alpha_id == 3 and any(model_id)):
         raise ValueError("planes of what is no colour of 16 bits by a model")
-    if (flags & 8 and not any(model_id)) or (has_alpha_id and colour not in (2, 4)):
+    if has_alpha_id and colour not in (2, 4):
         raise ValueError(f"flags {flags}, colour {colour}")
+    if flags & 8 and (not any(model_id) or (has_alpha_id and model_id == data[32:40])):
+        raise ValueError("changes of no model, or of that of alpha, too")
     if flags >> 4 and not any(model_id) and not (has_alpha_id and any(data[32:40])):
         raise ValueError("no model that could learn")
     if colour not in (1, 2, 3, 4) or depth not in ((1, 2, 4, 8, 16) if colour == 1 else (8, 16)):
@@ -138,6 +142,7 @@ def read_header(data: bytes) -> Header:
         has_levels=has_levels,
         learning=flags >> 4,
         planes=planes,
+        crc=crc,
     )
 
 
@@ -168,6 +173,8 @@ def read_metadata(tag: bytes, payload: bytes, header: Header) -> list[MetadataCh
         place += 8 + n
         if len(data) < n or kind in (b"IHDR", b"IEND") or not kind.isalpha():
             raise ValueError(f"a chunk {kind!r} of {n} bytes in the metadata")
+        if kind == b"acTL":
+            raise ValueError("an animation in the metadata")
         if kind != b"IDAT":
             found.append(MetadataChunk(kind, data, after))
         elif n or after:
@@ -195,8 +202,8 @@ def read_changes(tag: bytes, payload: bytes) -> bytes:
     """Return the changes of the model in a chunk ``A``."""
     if tag != b"A":
         raise ValueError("no changes of the model where they should be")
-    if len(payload) > 2**24:
-        raise ValueError("changes that are too long")
+    if not 1 <= len(payload) <= 2**24:
+        raise ValueError("no changes, or too many")
     return payload
 
 
@@ -224,25 +231,26 @@ class Stream(NamedTuple):
     samples_crc: int
 
 
-def read_chunks(data: bytes, place: int) -> Iterator[tuple[bytes, bytes]]:
-    """Tag and payload of each chunk of ``data``, from ``place`` on, and of the end mark."""
-    tag = b""
+def read_chunks(data: bytes, header: Header) -> Iterator[tuple[bytes, bytes]]:
+    """Tag and payload of each chunk of ``data``, and of the end mark."""
+    tag, at, parts = b"", header.size, 0
     while tag != b"E":
-        tag, length = struct.unpack_from("<cI", data, place)
-        end = place + 5 + length
+        tag, length = struct.unpack_from("<cI", data, at)
+        end = at + 5 + length
         (crc,) = struct.unpack_from("<I", data, end)
-        if zlib.crc32(data[place:end]) != crc or not tag.isalpha():
-            raise ValueError(f"CRC of the chunk at byte {place}")
-        yield tag, data[place + 5 : end]
-        place = end + 4
-    if place != len(data):
+        if (zlib.crc32(data[at:end]) + header.crc + parts) % 2**32 != crc or not tag.isalpha():
+            raise ValueError(f"CRC of the chunk at byte {at}")
+        yield tag, data[at + 5 : end]
+        at = end + 4
+        parts += tag in (b"P", b"S")
+    if at != len(data):
         raise ValueError("bytes after the end mark")
 
 
 def read_stream(data: bytes) -> Stream:
     """Return what the stream ``data`` has."""
     header = read_header(data)
-    chunks = read_chunks(data, header.size)
+    chunks = read_chunks(data, header)
     metadata = read_metadata(*next(chunks), header) if header.has_metadata else []
     changes = read_changes(*next(chunks)) if header.has_changes else b""
     levels = read_levels(*next(chunks)) if header.has_levels else []
@@ -292,6 +300,8 @@ class StandardDecoder:
         if len(parts) != 1:
             raise ValueError("other parts than one standard strip")
         (payload,) = parts
+        if len(rows) * self.header.width > 2**26:
+            raise ValueError("a standard strip that is too large")
         read = {b"\x89PNG": read_png, b"RIFF": read_webp}.get(payload[:4])
         if read is None:
             raise ValueError("a standard strip of no known format")
@@ -309,6 +319,8 @@ def read_webp(data: bytes, colour: int, bit_depth: int) -> Samples:
     """Return the samples, [height, width, ``colour``], of a WebP file."""
     if data[12:16] != b"VP8L":
         raise ValueError("a WebP with losses, or one that moves")
+    if struct.unpack("<I", data[4:8]) != (len(data) - 8,):
+        raise ValueError("a WebP of another length")
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         if image.mode not in (("RGB",) if colour % 2 else ("RGB", "RGBA")):
             raise ValueError("a WebP of another kind of pixels")
@@ -321,6 +333,9 @@ def read_webp(data: bytes, colour: int, bit_depth: int) -> Samples:
         raise ValueError("a WebP of another bit depth")
     return samples
 
+
+PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+"""The critical chunks of PNG."""
 
 PNG_COLOURS = {0: 1, 4: 2, 2: 3, 6: 4}
 """Of each colour type of PNG without a palette: samples a pixel."""
@@ -368,7 +383,11 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("CRC of a chunk of a PNG")
         place += 12 + length
         kind = content[:4]
+        if kind == b"acTL" or (kind[:1].isupper() and kind not in PNG_CRITICAL):
+            raise ValueError(f"a PNG with a chunk {kind!r}")
         yield kind, content[4:]
+    if place != len(data):
+        raise ValueError("bytes after the end of a PNG")
 
 
 def unfiltered(how: int, row: bytes, above: bytes, step: int) -> bytes:

@@ -26,7 +26,7 @@ import pixelcodec
 from coding import Samples, encode, random_network, randomised
 from pictures import noise, scene
 from pixelcodec import evaluation, limits, plan
-from pixelcodec.container import Header, Readable, Reader, Writer
+from pixelcodec.container import Header, Readable, Reader, Start, Writer
 from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, FormatError, ModelError, UnsupportedImageError
@@ -37,7 +37,8 @@ from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig
 from pixelcodec.models.pixelcnn import PixelCNN
 from pixelcodec.models.wavefront_pixelcnn import Config
-from pixelcodec.runtime import Compute
+from pixelcodec.runtime import Compute, engines_of
+from robustness.mutations import split
 
 CONFIG = Config(width=16, hidden=16, blocks=1, head=8, components=3)
 NETWORK = random_network(CONFIG, seed=1)
@@ -380,6 +381,19 @@ def test_a_file_of_another_model_is_refused(other_model: str, data: bytes) -> No
         pixelcodec.decode(data, model=other_model)
 
 
+@pytest.mark.parametrize("own", ["colours", "alpha"])
+def test_a_model_that_is_given_codes_the_component_that_names_it(model: str, own: str) -> None:
+    installed = zoo.load("photo-s").model_id
+    ids = {"model_id": NETWORK.model_id, "alpha_id": installed}
+    if own == "alpha":
+        ids = {"model_id": installed, "alpha_id": NETWORK.model_id}
+    header = Header(width=2, height=2, channels=4, bit_depth=8, strip_rows=2, **ids)
+    found = engines_of(Start(header), model, Compute("cpu"))
+    assert {key: engine.network.model_id for key, engine in found.items()} == {
+        key: key for key in ids.values()
+    }
+
+
 def test_a_file_of_a_model_that_is_not_installed_is_refused(data: bytes) -> None:
     with pytest.raises(ModelError, match=f"{NETWORK.model_id.hex()} that wrote this file is not"):
         pixelcodec.decode(data)
@@ -607,6 +621,17 @@ def test_strips_that_changed_places_are_noticed(model: str, data: bytes) -> None
     first, second, third = payloads_of(data)
     with pytest.raises(FormatError):
         pixelcodec.decode(crafted([second, first, third], zlib.crc32(RGB.tobytes())), model=model)
+
+
+def test_of_strips_that_changed_places_no_region_is_given() -> None:
+    """The checksum of all samples does not help there: each strip tells its place."""
+    data = pixelcodec.encode(RGB, model="standard", strip_rows=10)
+    head, first, second, *rest = split(data)
+    moved = b"".join([head, second, first, *rest])
+    for region in ((0, 0, 31, 10), (3, 12, 5, 2)):
+        pixelcodec.decode(data, region=region)
+        with pytest.raises(FormatError, match="CRC mismatch in strip 1 of 3"):
+            pixelcodec.decode(moved, region=region)
 
 
 @pytest.mark.parametrize(

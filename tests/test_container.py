@@ -30,8 +30,11 @@ from pixelcodec.container import (
     Record,
     Start,
     Writer,
+    crc_at,
+    place_of,
 )
 from pixelcodec.errors import FormatError
+from robustness.mutations import chunk, joined, sealed, split
 
 # The example of docs/FORMAT.md: gray, 2 columns, 3 rows in strips of 2 rows and 1 row.
 HEADER = Header(2, 3, 1, 8, 2, bytes.fromhex("0123456789abcdef"))
@@ -74,15 +77,10 @@ def with_crc(record: bytes) -> bytes:
     return record + struct.pack("<I", zlib.crc32(record))
 
 
-def chunk(tag: bytes, payload: bytes, length: int | None = None) -> bytes:
-    claimed = len(payload) if length is None else length
-    return with_crc(tag + struct.pack("<I", claimed) + payload)
-
-
 EXAMPLE = write(HEADER, PAYLOADS)
 HEAD = EXAMPLE[:36]
-STRIPS = [chunk(b"S", payload) for payload in PAYLOADS]
-END = chunk(b"E", struct.pack("<I", SAMPLES_CRC))
+STRIPS = [EXAMPLE[36:49], EXAMPLE[49:66]]
+END = EXAMPLE[66:]
 
 
 def head_with(offset: int, value: int) -> bytes:
@@ -216,6 +214,11 @@ class TestRoundTrip:
         with pytest.raises(ValueError, match="bytes of changes"):
             write(replace(HEADER, model_id=STANDARD), PAYLOADS, changes=b"some")
 
+    def test_a_model_that_codes_alpha_as_well_cannot_change(self) -> None:
+        header = replace(HEADER, channels=2, alpha_id=HEADER.model_id)
+        with pytest.raises(ValueError, match="bytes of changes"):
+            write(header, PAYLOADS, changes=b"some")
+
     def test_long_metadata_are_deflated(self) -> None:
         metadata = bytes(METADATA_MOST)
         data = write(HEADER, PAYLOADS, metadata=metadata)
@@ -276,7 +279,7 @@ class TestRoundTrip:
     def test_unknown_ancillary_chunks_are_skipped(self, where: int) -> None:
         chunks = [*STRIPS, END]
         chunks.insert(where, chunk(b"x", b"whatever"))
-        assert read(io.BytesIO(HEAD + b"".join(chunks))) == (HEADER, PAYLOADS, SAMPLES_CRC)
+        assert read(io.BytesIO(joined([HEAD, *chunks]))) == (HEADER, PAYLOADS, SAMPLES_CRC)
 
     @given(headers)
     def test_fields_stand_where_the_format_page_says(self, header: Header) -> None:
@@ -373,6 +376,39 @@ class TestHeader:
         assert Reader(io.BytesIO(started(header))).header == header
 
 
+class TestPlaces:
+    """Each chunk tells its place: it passes for no other, of this stream or of another."""
+
+    @given(payloads=st.lists(st.binary(max_size=2), min_size=2, max_size=5), data=st.data())
+    def test_chunks_that_changed_places_are_found(
+        self, payloads: list[bytes], data: st.DataObject
+    ) -> None:
+        header = replace(HEADER, height=len(payloads), strip_rows=1)
+        head, *strips, end = split(write(header, payloads))
+        order = data.draw(st.permutations(range(len(strips))))
+        moved = b"".join([head, *(strips[at] for at in order), end])
+        if order == sorted(order):
+            assert read(io.BytesIO(moved)) == (header, payloads, SAMPLES_CRC)
+        else:
+            with pytest.raises(FormatError, match="CRC mismatch in strip"):
+                read(io.BytesIO(moved))
+
+    def test_before_anything_is_given_of_them(self) -> None:
+        reader = Reader(io.BytesIO(HEAD + STRIPS[1] + STRIPS[0] + END))
+        with pytest.raises(FormatError, match="CRC mismatch in strip 1 of 2 at byte 36"):
+            next(iter(reader))
+
+    @pytest.mark.parametrize("change", [{"width": 3}, {"learning": 1}, {"model_id": b"12345678"}])
+    def test_chunks_of_streams_with_another_header_are_found(self, change: Any) -> None:
+        other = write(replace(HEADER, **change), PAYLOADS)
+        with pytest.raises(FormatError, match="CRC mismatch in strip 2 of 2"):
+            read(io.BytesIO(HEAD + STRIPS[0] + other[49:]))
+
+    @given(crc=st.integers(0, 2**32 - 1), head=st.integers(0, 2**32 - 1), place=st.integers(0, 999))
+    def test_the_place_is_read_from_the_crc(self, crc: int, head: int, place: int) -> None:
+        assert place_of(head, crc_at(head, place, crc), crc) == place
+
+
 class TestDamage:
     @pytest.mark.parametrize("offset", range(len(EXAMPLE)))
     def test_every_flipped_bit_is_found(self, offset: int) -> None:
@@ -460,7 +496,7 @@ class TestDamage:
             ),
             pytest.param(
                 head_with(11, 8) + STRIPS[0],
-                "^damaged at byte 36: strip 1 of 2 where changes of the model should be",
+                "^damaged at byte 36: strip 1 of 2 where the changes of the model should be",
                 id="no changes",
             ),
             pytest.param(
@@ -469,33 +505,53 @@ class TestDamage:
                 id="too many changes",
             ),
             pytest.param(
-                HEAD + chunk(b"A", b"some") + STRIPS[0],
-                "^damaged at byte 36: the changes of the model out of place",
+                sealed(head_with(11, 8) + chunk(b"A", b"") + STRIPS[0]),
+                "^damaged at byte 36: the changes of the model have no bytes",
+                id="empty changes",
+            ),
+            pytest.param(
+                with_crc(head_with(11, 8)[:24] + bytes(8)),
+                "^the header at byte 8 says that changes of the model follow.*newer",
+                id="changes of no model",
+            ),
+            pytest.param(
+                with_crc(HEAD[:9] + b"\2\10\12" + HEAD[12:32] + HEAD[24:32]),
+                "^the header at byte 8 says that changes of the model follow.*newer",
+                id="changes of a model of all components",
+            ),
+            pytest.param(
+                head_with(10, 0x88),
+                "^the header at byte 8 says that levels follow.*newer",
+                id="levels of 8 bits",
+            ),
+            pytest.param(
+                sealed(HEAD + chunk(b"A", b"some") + STRIPS[0]),
+                "^the changes of the model out of place, at byte 36: a newer pixelcodec",
                 id="changes in the wrong place",
             ),
             pytest.param(
-                head_with(11, 4) + chunk(b"Z", b"of no kind"),
+                sealed(head_with(11, 4) + chunk(b"Z", b"of no kind")),
                 "^damaged at byte 36: the metadata: .*header check",
                 id="metadata not deflated",
             ),
             pytest.param(
-                head_with(11, 4) + chunk(b"Z", zlib.compress(bytes(METADATA_MOST + 1))),
+                sealed(head_with(11, 4) + chunk(b"Z", zlib.compress(bytes(METADATA_MOST + 1)))),
                 "^damaged at byte 36: the metadata does not end where it should",
                 id="metadata that explode",
             ),
             pytest.param(
-                head_with(11, 4) + chunk(b"Z", zlib.compress(b"some") + b"more"),
+                sealed(head_with(11, 4) + chunk(b"Z", zlib.compress(b"some") + b"more")),
                 "^damaged at byte 36: the metadata does not end where it should",
                 id="metadata with a tail",
             ),
             pytest.param(
-                head_with(11, 4) + chunk(b"Z", zlib.compress(b"some")[:-1]),
+                sealed(head_with(11, 4) + chunk(b"Z", zlib.compress(b"some")[:-1])),
                 "^damaged at byte 36: the metadata does not end where it should",
                 id="metadata cut off",
             ),
             pytest.param(
-                HEAD + chunk(b"M", b"late"),
-                "^damaged at byte 36: the metadata out of place",
+                sealed(HEAD + chunk(b"M", b"late")),
+                "^the metadata out of place, at byte 36: a newer pixelcodec",
                 id="metadata in the wrong place",
             ),
             pytest.param(
@@ -508,17 +564,17 @@ class TestDamage:
                 id="no tag",
             ),
             pytest.param(
-                HEAD + STRIPS[0] + STRIPS[1].replace(b"\x24", b"\x42") + END,
+                HEAD + STRIPS[0] + STRIPS[1].replace(b"\x24", b"\x42", 1) + END,
                 "^damaged: CRC mismatch in strip 2 of 2 at byte 49",
                 id="strip CRC",
             ),
             pytest.param(
-                HEAD + chunk(b"x", b"note").replace(b"note", b"nope"),
+                sealed(HEAD + chunk(b"x", b"note")).replace(b"note", b"nope"),
                 "^damaged: CRC mismatch in chunk 'x' at byte 36",
                 id="ancillary CRC",
             ),
             pytest.param(
-                HEAD + chunk(b"B", b"weights"),
+                sealed(HEAD + chunk(b"B", b"weights")),
                 "^unknown critical chunk 'B' at byte 36: a newer pixelcodec",
                 id="critical",
             ),
@@ -528,7 +584,7 @@ class TestDamage:
                 id="implausible strip",
             ),
             pytest.param(
-                HEAD + STRIPS[0] + END,
+                sealed(HEAD + STRIPS[0] + END),
                 "^missing strips: the end mark at byte 49 comes after 1 of 2 strips",
                 id="missing strip",
             ),
@@ -538,17 +594,17 @@ class TestDamage:
                 id="extra strip",
             ),
             pytest.param(
-                HEAD + b"".join(STRIPS) + chunk(b"P", b"") + END,
+                sealed(HEAD + b"".join(STRIPS) + chunk(b"P", b"") + END),
                 "^extra strip at byte 66: the image has 2 strips",
                 id="part of an extra strip",
             ),
             pytest.param(
-                HEAD + STRIPS[0] + chunk(b"P", b"") + END,
+                sealed(HEAD + STRIPS[0] + chunk(b"P", b"") + END),
                 "^missing strips: the end mark at byte 58 comes after 1 of 2 strips",
                 id="strip without its last part",
             ),
             pytest.param(
-                HEAD + 8 * chunk(b"P", b"") + STRIPS[0],
+                sealed(HEAD + 8 * chunk(b"P", b"") + STRIPS[0]),
                 "^damaged at byte 99: a strip has at most 8 parts",
                 id="too many parts",
             ),

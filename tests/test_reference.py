@@ -34,6 +34,7 @@ from pixelcodec.pictures import Chunk, Picture
 from pixelcodec.pictures import png as png_file
 from pixelcodec.stream import crc_of
 from pixelcodec.strips import Engines, ImageDecoder, ImageEncoder
+from robustness.mutations import chunk, joined, mended, payload_of, sealed, split
 
 
 def random_network(architecture: str, gain: float, **config: int) -> IntegerNetwork:
@@ -381,19 +382,13 @@ def test_a_sample_of_1_bit_is_0_or_1(coded: dict[str, Coded]) -> None:
         reference.decode(data, model.path)
 
 
-def chunk(tag: bytes, payload: bytes) -> bytes:
-    """A chunk of a stream."""
-    content = tag + len(payload).to_bytes(4, "little") + payload
-    return content + zlib.crc32(content).to_bytes(4, "little")
-
-
 def test_unknown_ancillary_chunks_are_skipped(coded: dict[str, Coded]) -> None:
     for name in ("mild", "scales-bilevel"):
         model = coded[name]
         image = noise((2, 2)) & 1
         data = encode(image, model.network, model.engine, strip_rows=2)
         for place in (36, len(data) - 13):
-            changed = data[:place] + chunk(b"x", b"note") + data[place:]
+            changed = sealed(data[:place] + chunk(b"x", b"note") + data[place:])
             np.testing.assert_array_equal(reference.decode(changed, model.path), image)
 
 
@@ -411,16 +406,16 @@ def test_a_strip_of_more_parts_is_refused(
     model = coded[name]
     data = encode(noise((2, 2)) & 1, model.network, model.engine, strip_rows=2)
     with pytest.raises(ValueError, match=message):
-        reference.decode(data[:36] + parts * chunk(b"P", b"") + data[36:], model.path)
+        reference.decode(sealed(data[:36] + parts * chunk(b"P", b"") + data[36:]), model.path)
 
 
 def test_a_strip_without_its_last_part_is_refused(coded: dict[str, Coded]) -> None:
     model = coded["scales-bilevel"]
     data = encode(noise((1, 1)) & 1, model.network, model.engine, strip_rows=2)
-    last = chunk(b"S", b"")  # codes no pixel
-    assert last in data
+    *pieces, last, end = split(data)
+    assert payload_of(last) == b""  # codes no pixel
     with pytest.raises(ValueError, match="fewer strips than the image has"):
-        reference.decode(data.replace(last, b""), model.path)
+        reference.decode(joined([*pieces, end]), model.path)
 
 
 @pytest.mark.parametrize(("strip_rows", "tile"), [(5, 0), (6, 6), (8, 2)])
@@ -430,7 +425,7 @@ def test_strips_and_tiles_that_cut_pixels_of_the_coarsest_scale_are_refused(
     model = coded["scales-bilevel-of-4"]
     data = encode(noise((4, 4)) & 1, model.network, model.engine, strip_rows=4)
     head = data[:20] + struct.pack("<HH", strip_rows, tile) + data[24:32]
-    changed = head + zlib.crc32(head).to_bytes(4, "little") + data[36:]
+    changed = sealed(mended(head + bytes(4)) + data[36:])
     with pytest.raises(ValueError, match="strip rows or tile that the model does not have"):
         reference.decode(changed, model.path)
 
@@ -629,14 +624,16 @@ def stream_of(
     fields = struct.pack("<4B", 1, channels if colour is None else colour, bit_depth, flags)
     head = reference.MAGIC + fields + struct.pack("<2I2H", width, height, height, 0) + ids
     *before, last = strip
-    return b"".join(
-        [
-            head + zlib.crc32(head).to_bytes(4, "little"),
-            metadata,
-            *(chunk(b"P", part) for part in before),
-            chunk(b"S", last),
-            chunk(b"E", crc_of(samples).to_bytes(4, "little")),
-        ]
+    return sealed(
+        b"".join(
+            [
+                mended(head + bytes(4)),
+                metadata,
+                *(chunk(b"P", part) for part in before),
+                chunk(b"S", last),
+                chunk(b"E", crc_of(samples).to_bytes(4, "little")),
+            ]
+        )
     )
 
 
@@ -669,6 +666,14 @@ def interlaced(data: bytes) -> bytes:
     """A PNG of one pixel, whose rows are the same if it is interlaced."""
     changed = data[12:28] + b"\1"
     return data[:12] + changed + zlib.crc32(changed).to_bytes(4, "big") + data[33:]
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG with a chunk more before its pixels."""
+    crc = zlib.crc32(kind + body)
+    return (
+        data[:33] + struct.pack(">I", len(body)) + kind + body + struct.pack(">I", crc) + data[33:]
+    )
 
 
 def record(kind: bytes, data: bytes = b"") -> bytes:
@@ -738,6 +743,7 @@ def test_both_take(samples: Samples, strip: list[bytes], how: dict[str, Any]) ->
 
 BAD_HEADERS = {
     "changes of no model": {"flags": 8},
+    "levels of 8 bits": {"bit_depth": 0x88},
     "flag 4": {"flags": 16},
     "flag 7": {"flags": 128},
     "alpha of RGB": {"flags": 2, "ids": bytes(16)},
@@ -768,6 +774,7 @@ BAD_METADATA = {
     "the place of the pixels twice": {"metadata": raw(PIXELS, TEXT, PIXELS)},
     "a type with a digit": {"metadata": raw(record(b"tEX1"))},
     "a type beyond ASCII": {"metadata": raw(record(b"tEX\xd6"))},
+    "an animation": {"metadata": raw(record(b"acTL", bytes(8)))},
     "something critical": {"metadata": raw(record(b"QRSt"))},
     "something critical after": {"metadata": raw(PIXELS, record(b"QRSt"))},
     "two palettes": {"metadata": raw(PALETTE, PALETTE)},
@@ -807,6 +814,10 @@ BAD_IMAGES: dict[str, tuple[Samples, list[bytes], dict[str, Any]]] = {
     "a WebP of 8 bits as 4": (GRAY, [webp(GRAY_AS_RGB)], {"bit_depth": 4}),
     "a WebP of 16 bits": (RGB.astype(np.uint16), [webp(RGB)], {"bit_depth": 16}),
     "a WebP cut off": (RGB, [webp(RGB)[:-20]], {}),
+    "a byte after a PNG": (RGB, [PNG_OF_RGB + b"\0"], {}),
+    "a byte after a WebP": (RGB, [webp(RGB) + b"\0"], {}),
+    "a PNG that moves": (RGB, [with_chunk(PNG_OF_RGB, b"acTL", bytes(8))], {}),
+    "a PNG with something critical": (RGB, [with_chunk(PNG_OF_RGB, b"QRST", b"")], {}),
     "a TIFF": (RGB, [file_of(RGB, "TIFF")], {}),
     "nothing": (RGB, [b""], {}),
     "two parts": (RGB, [PNG_OF_RGB, PNG_OF_RGB], {}),

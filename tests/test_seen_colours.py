@@ -1,6 +1,7 @@
 """Colours that were seen: they get the share that they turn out to have, and no level is lost."""
 
 from decimal import Decimal, localcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from pixelcodec.models.mixture import Mixture, MixtureHead, integer_tables
 from pixelcodec.models.seen_colours import SeenColours, Split, first_shares, worths
 
 EDGES = np.arange(257)
+FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
 
 def mixtures(count: int, channel: int, seed: int = 0) -> Mixture:
@@ -119,3 +121,10 @@ def test_images_with_gaps_take_fewer_bits(channels: int) -> None:
     )
     assert len(learnt) < 0.75 * len(still)
     np.testing.assert_array_equal(pixelcodec.decode(learnt), image)
+
+
+def test_the_format_page_has_the_tables() -> None:
+    """No decoder needs a logarithm."""
+    numbers = " ".join(FORMAT_PAGE.read_text(encoding="utf-8").split())
+    for table in (worths(), first_shares()):
+        assert f": {' '.join(map(str, table))} " in numbers

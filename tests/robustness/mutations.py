@@ -5,7 +5,7 @@ A mutation takes a source of chance, a file, and another file, and gives what be
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 Mutation = Callable[[Random, bytes, bytes], bytes]
@@ -48,16 +48,33 @@ def split(data: bytes) -> list[bytes]:
     return pieces
 
 
-def mended(piece: bytes) -> bytes:
-    """A head or a chunk, whatever it says, with a right CRC."""
-    body = piece[:-_CRC_BYTES]
+def mended(head: bytes) -> bytes:
+    """A head, whatever it says, with a right CRC."""
+    body = head[:-_CRC_BYTES]
     return body + _U32.pack(zlib.crc32(body))
 
 
 def chunk(tag: bytes, payload: bytes, length: int | None = None) -> bytes:
-    """A chunk with a right CRC; ``length``: what it claims, if not the truth."""
+    """A chunk whose CRC is to be made right; ``length``: what it claims, if not the truth."""
     claimed = len(payload) if length is None else length
-    return mended(tag + _U32.pack(claimed) + payload + bytes(_CRC_BYTES))
+    return tag + _U32.pack(claimed) + payload + bytes(_CRC_BYTES)
+
+
+def joined(pieces: Iterable[bytes]) -> bytes:
+    """The file of a head and chunks, whatever they say, with right CRCs."""
+    head, *chunks = pieces
+    found = [mended(head)]
+    (added,) = _U32.unpack(found[0][-_CRC_BYTES:])
+    for piece in chunks:
+        body = piece[:-_CRC_BYTES]
+        found.append(body + _U32.pack((zlib.crc32(body) + added) % 2**32))
+        added += piece[:1] in (b"P", b"S")
+    return b"".join(found)
+
+
+def sealed(data: bytes) -> bytes:
+    """A file whose head has a right CRC, with right CRCs of all its chunks."""
+    return joined(split(data))
 
 
 def payload_of(piece: bytes) -> bytes:
@@ -159,7 +176,7 @@ def lie_in_header(random: Random, data: bytes, other: bytes) -> bytes:
         struct.pack_into(kind, head, at, random.choice((near, random.choice(EXTREMES) & largest)))
     else:
         head[random.randrange(len(head) - _CRC_BYTES)] = random.randrange(256)
-    return b"".join([mended(bytes(head)), *pieces[1:]])
+    return joined([bytes(head), *pieces[1:]])
 
 
 def lie_of_the_model(random: Random, data: bytes, other: bytes) -> bytes:
@@ -167,7 +184,7 @@ def lie_of_the_model(random: Random, data: bytes, other: bytes) -> bytes:
     pieces = split(data)
     ids = (other[24:32], bytes(8), random.randbytes(8))
     head = pieces[0][:24] + random.choice(ids) + pieces[0][32:]
-    return b"".join([mended(head), *pieces[1:]])
+    return joined([head, *pieces[1:]])
 
 
 def lie_of_a_length(random: Random, data: bytes, other: bytes) -> bytes:
@@ -177,7 +194,7 @@ def lie_of_a_length(random: Random, data: bytes, other: bytes) -> bytes:
     tag, payload = pieces[at][:1], payload_of(pieces[at])
     near = max(0, len(payload) + random.randint(-5, 5))
     pieces[at] = chunk(tag, payload, random.choice((near, random.choice(EXTREMES))))
-    return b"".join(pieces)
+    return joined(pieces)
 
 
 def lie_of_a_tag(random: Random, data: bytes, other: bytes) -> bytes:
@@ -185,8 +202,8 @@ def lie_of_a_tag(random: Random, data: bytes, other: bytes) -> bytes:
     pieces = split(data)
     at = random.randrange(1, len(pieces))
     tag = random.choice((*(bytes([each]) for each in b"SPMZAEXx"), random.randbytes(1)))
-    pieces[at] = mended(tag + pieces[at][1:])
-    return b"".join(pieces)
+    pieces[at] = tag + pieces[at][1:]
+    return joined(pieces)
 
 
 def lie_in_a_payload(random: Random, data: bytes, other: bytes) -> bytes:
@@ -198,7 +215,7 @@ def lie_in_a_payload(random: Random, data: bytes, other: bytes) -> bytes:
     harm = random.choice(BYTES_DAMAGED)
     changed = random.choice((harm(random, payload, other) if payload else b"new", foreign, b""))
     pieces[at] = chunk(tag, changed)
-    return b"".join(pieces)
+    return joined(pieces)
 
 
 def lie_in_metadata(random: Random, data: bytes, other: bytes) -> bytes:
@@ -229,7 +246,7 @@ def lie_in_metadata(random: Random, data: bytes, other: bytes) -> bytes:
             chunk(b"M", inside, random.choice(EXTREMES)),
         )
     )
-    return b"".join([mended(bytes(head)), made, *pieces[1:]])
+    return joined([bytes(head), made, *pieces[1:]])
 
 
 def lie_in_changes(random: Random, data: bytes, other: bytes) -> bytes:
@@ -244,7 +261,7 @@ def lie_in_changes(random: Random, data: bytes, other: bytes) -> bytes:
     )
     first = 2 if pieces[1][:1] in (b"M", b"Z") else 1
     rest = [piece for piece in pieces[first:] if piece[:1] != b"A"]
-    return b"".join([mended(bytes(head)), *pieces[1:first], chunk(b"A", changes), *rest])
+    return joined([bytes(head), *pieces[1:first], chunk(b"A", changes), *rest])
 
 
 def lie_in_levels(random: Random, data: bytes, other: bytes) -> bytes:
@@ -262,7 +279,7 @@ def lie_in_levels(random: Random, data: bytes, other: bytes) -> bytes:
     deflated = zlib.compress(bits)
     levels = random.choice((deflated, deflated, bits, _flipped(random, deflated, 2)))
     first = next(at for at, piece in enumerate(pieces) if at and piece[:1] not in b"MZA")
-    return b"".join([mended(bytes(head)), *pieces[1:first], chunk(b"L", levels), *pieces[first:]])
+    return joined([bytes(head), *pieces[1:first], chunk(b"L", levels), *pieces[first:]])
 
 
 def lie_in_a_png(random: Random, data: bytes, other: bytes) -> bytes:
@@ -276,7 +293,13 @@ def lie_in_a_png(random: Random, data: bytes, other: bytes) -> bytes:
     place = random.randrange(8, len(inside))
     inside[place] = random.choice((0, 1, 127, 128, 255, inside[place] ^ 1 << random.randrange(8)))
     pieces[at] = chunk(pieces[at][:1], _mended_png(bytes(inside)))
-    return b"".join(pieces)
+    return joined(pieces)
+
+
+def lie_of_order(random: Random, data: bytes, other: bytes) -> bytes:
+    """Chunks stand elsewhere, once more, or not at all, and their CRCs are right there."""
+    harm = random.choice((swap_chunks, repeat_chunk, drop_chunk, borrow_chunk))
+    return sealed(harm(random, data, other))
 
 
 LIES: Sequence[Mutation] = (
@@ -288,6 +311,7 @@ LIES: Sequence[Mutation] = (
         lie_in_changes,
         lie_in_levels,
         lie_in_a_png,
+        lie_of_order,
     ),
 )
 
