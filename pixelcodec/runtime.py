@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from pixelcodec import adaptation
-from pixelcodec.container import STANDARD, Start
+from pixelcodec.container import STANDARD, Header, Start
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, ModelError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
@@ -88,45 +88,53 @@ _ENGINES_KEPT = 8
 _engines: dict[tuple[str, str | None, str], Engine] = {}
 
 
-def network_of(model_id: bytes, model: str | None = None) -> IntegerNetwork:
-    """The network that wrote a file: ``model`` where one is given, else an installed one.
-
-    Raises:
-        ModelError: it is not installed, or is not ``model``.
-    """
-    name = model or zoo.find(model_id)
-    if name is None:
-        raise ModelError(
-            f"model {model_id.hex()} that wrote this file is not installed: give its file, by -m "
-            f"or model=; installed are {', '.join(zoo.names())}"
-        )
-    network = zoo.load(name)
-    if network.model_id != model_id:
-        raise ModelError(
-            f"model {name} is {network.model_id.hex()}; the file was written by {model_id.hex()}"
-        )
-    return network
-
-
 def engines_of(start: Start, model: str | None, compute: Compute) -> Engines:
-    """What decodes the components of a file; ``model`` where one was given for the colours.
+    """What decodes the components of a file, one of them by ``model`` where one was given.
 
     Raises:
         FormatError: the file changes its model in a way that no encoder writes.
         ModelError: a model is not installed, or the file was not written by ``model``.
         BackendError: the back end or device cannot be used.
     """
-    header, found = start.header, {}
-    if header.model_id != STANDARD:
-        network = network_of(header.model_id, model)
-        found[header.model_id] = (
-            compute.adapted(network, start.changes) if start.changes else compute.engine(network)
-        )
-    elif model is not None and model != STANDARD_NAME:
-        raise ModelError(f"the file was written by no model, so not by {model}")
-    if header.alpha_id is not None and header.alpha_id != STANDARD:
-        found[header.alpha_id] = compute.engine(network_of(header.alpha_id))
+    colours = start.header.model_id
+    return {
+        model_id: compute.adapted(network, start.changes)
+        if start.changes and model_id == colours
+        else compute.engine(network)
+        for model_id, network in _networks(start.header, model).items()
+    }
+
+
+def _networks(header: Header, model: str | None) -> dict[bytes, IntegerNetwork]:
+    """The networks that wrote a file: ``model`` where it is one of them, else installed ones."""
+    ids, found = header.model_ids - {STANDARD}, dict[bytes, IntegerNetwork]()
+    by_none = model == STANDARD_NAME and header.model_id == STANDARD
+    if model is not None and not by_none:
+        given = _given(ids, model)
+        found[given.model_id] = given
+    for model_id in ids - set(found):
+        name = zoo.find(model_id)
+        if name is None:
+            raise ModelError(
+                f"model {model_id.hex()} that wrote this file is not installed: a newer pixelcodec "
+                f"may have it, or, if it is a model of your own, give its file, by -m or model=; "
+                f"installed are {', '.join(zoo.names())}"
+            )
+        found[model_id] = zoo.load(name)
     return found
+
+
+def _given(ids: set[bytes], model: str) -> IntegerNetwork:
+    """The network ``model``, which must have one of these ids."""
+    if not ids:
+        raise ModelError(f"the file was written by no model, so not by {model}")
+    network = zoo.load(model)
+    if network.model_id not in ids:
+        names = " and ".join(sorted(each.hex() for each in ids))
+        raise ModelError(
+            f"model {model} is {network.model_id.hex()}; the file was written by {names}"
+        )
+    return network
 
 
 def resolve_device(name: str) -> str:

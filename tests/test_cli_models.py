@@ -133,7 +133,8 @@ def test_a_file_by_a_model_that_is_not_installed_needs_it(
     result = run(command, "photo.pxc", *(("-f",) if command == "decode" else ()))
 
     assert_fails_in_one_line(result, "photo.pxc")
-    assert "is not installed: give its file, by -m or model=; installed are " in result.stderr
+    assert "is not installed: a newer pixelcodec may have it, or" in result.stderr
+    assert "give its file, by -m or model=; installed are " in result.stderr
 
 
 @pytest.mark.parametrize("command", ["decode", "verify"])

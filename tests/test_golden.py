@@ -15,7 +15,7 @@ import pytest
 import pixelcodec
 import reference_decoder as reference
 from coding import Samples, decode, encode
-from golden.make import FOLDER, MODELS, PICTURES, STREAMS, model_named, network_of
+from golden.make import FOLDER, MODELS, PICTURES, SHIPPED, STREAMS, model_named, network_of
 from pixelcodec.adaptation import adapted
 from pixelcodec.engine import Engine
 from pixelcodec.models import zoo
@@ -69,7 +69,8 @@ def test_the_models_are_those_that_wrote_the_streams(model: str) -> None:
 
 def test_every_file_is_listed() -> None:
     streams = {**STREAMS, **PICTURES}
-    assert {path.stem for path in FOLDER.glob("*.pxc")} == set(streams)
+    shipped = {f"shipped-{model}" for model in SHIPPED}
+    assert {path.stem for path in FOLDER.glob("*.pxc")} == {*streams, *shipped}
     assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(MODELS)
     pictures = {path.stem for path in FOLDER.glob("*.png")}
     assert pictures == {stream.image for stream in streams.values()}
@@ -104,6 +105,38 @@ def test_the_reference_decodes_the_same(stream: str) -> None:
     np.testing.assert_array_equal(decoded, picture(stream))
 
 
+# Models that shipped ------------------------------------------------------------------------------
+
+
+def test_each_model_that_shipped_has_a_stream() -> None:
+    assert set(SHIPPED) == set(zoo.names())
+
+
+@EACH_PLACE
+@pytest.mark.parametrize("model", SHIPPED)
+def test_models_that_shipped_decode_what_they_wrote(model: str, backend: str, device: str) -> None:
+    written = data(f"shipped-{model}")
+    decoded = pixelcodec.decode_picture(written, backend=backend, device=device)
+    assert decoded == read_picture(FOLDER / f"{SHIPPED[model]}.png")
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_and_write_it_again(model: str) -> None:
+    picture = read_picture(FOLDER / f"{SHIPPED[model]}.png")
+    assert pixelcodec.encode(picture, model=model) == data(f"shipped-{model}")
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+def test_the_reference_decodes_what_models_that_shipped_wrote(model: str) -> None:
+    samples = read_picture(FOLDER / f"{SHIPPED[model]}.png").samples
+    decoded = reference.decode(data(f"shipped-{model}"), zoo_file(model))
+    np.testing.assert_array_equal(decoded.reshape(samples.shape), samples, strict=True)
+
+
+def zoo_file(model: str) -> Path:
+    return Path(zoo.__file__).parent / f"{model}.safetensors"
+
+
 # Images of other kinds, with metadata -------------------------------------------------------------
 
 
@@ -133,7 +166,7 @@ def test_pictures_come_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_the_reference_restores_pictures(name: str) -> None:
-    networks = [*FOLDER.glob("*.safetensors"), Path(zoo.__file__).parent / "photo-s.safetensors"]
+    networks = [*FOLDER.glob("*.safetensors"), zoo_file("photo-s")]
     samples = read_picture(source_of(name)).samples
     decoded = reference.decode(data(name), *networks)
     np.testing.assert_array_equal(decoded.reshape(samples.shape), samples, strict=True)
@@ -148,7 +181,7 @@ def test_pictures_have_all_that_the_format_has() -> None:
     tags = {
         tag
         for name, header in zip(PICTURES, headers, strict=True)
-        for tag, _ in reference.read_chunks(data(name), header.size)
+        for tag, _ in reference.read_chunks(data(name), header)
     }
     assert tags == {b"M", b"Z", b"L", b"P", b"S", b"E"}
     assert {header.colour for header in headers} == {1, 2, 3, 4}

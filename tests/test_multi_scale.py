@@ -356,8 +356,8 @@ def test_a_strip_of_another_count_of_parts_is_damaged(
 ) -> None:
     models = {"scales": model, "one": "photo-s"}
     data = api.encode(picture(8, 8), model=models[written], effort=STATIC)
-    network = replace(zoo.load(models[read]))
-    monkeypatch.setattr(runtime, "network_of", lambda model_id, name: network)
+    network = zoo.load(models[read])
+    monkeypatch.setattr(runtime, "_networks", lambda header, _: {header.model_id: network})
     with pytest.raises(FormatError, match="damaged: a strip of 1"):
         api.decode(data)
 

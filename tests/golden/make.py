@@ -10,6 +10,7 @@ In ``tests/``: ``python -m golden.make``. It makes:
 * ``NAME.pxc`` for each entry of :data:`STREAMS`: one of the images, encoded by one of the networks;
 * ``NAME.png`` and ``NAME.pxc`` for each entry of :data:`PICTURES`: images of other kinds, with
   metadata. Another version of zlib or libwebp may write other bytes; these must decode for ever.
+* ``shipped-MODEL.pxc`` for each entry of :data:`SHIPPED`: one of the images, by an installed model.
 
 New golden files are added under new names; the old ones stay.
 """
@@ -155,6 +156,23 @@ PICTURES = {
 }
 """Here ``standard`` is no model, and ``photo-s`` one that everybody has."""
 
+SHIPPED = {
+    "photo-s": "rgb",
+    "photo-m": "rgb",
+    "graphics": "rgb",
+    "science-8": "gray",
+    "science-16": "deep",
+    "cifar-pixelcnn": "patch",
+    "cifar-row-lstm": "patch",
+    "cifar-diagonal-bilstm": "patch",
+    "cifar-multi-scale": "patch",
+    "mnist-pixelcnn": "bilevel",
+    "mnist-row-lstm": "bilevel",
+    "mnist-diagonal-bilstm": "bilevel",
+    "mnist-multi-scale": "bilevel",
+}
+"""The image that each model of :mod:`pixelcodec.models.zoo` codes, learning where it can."""
+
 
 def image(name: str) -> Samples:
     """Return the image ``name``."""
@@ -295,6 +313,10 @@ def main() -> None:
                 tile=how.tile,
             )
             stream.write_bytes(written)
+    for model, name in SHIPPED.items():
+        stream = FOLDER / f"shipped-{model}.pxc"
+        if missing(stream):
+            stream.write_bytes(pixelcodec.encode(read_picture(FOLDER / f"{name}.png"), model=model))
 
 
 if __name__ == "__main__":
