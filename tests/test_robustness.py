@@ -2,17 +2,21 @@
 
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
 from golden.make import FOLDER, MODELS
 from pixelcodec.container import Reader
+from pixelcodec.engine import StripDecoder
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import ARCHITECTURES, can_learn
 from pixelcodec.models.zoo import load_file
+from pixelcodec.pictures import Samples
 from robustness import fuzz, trial
 from robustness.corpus import Seed, seeds
 from robustness.mutations import ACCIDENTS, LIES, Mutation, head_of, joined, sealed, split
@@ -100,6 +104,28 @@ def test_wrong_metadata_are_noticed(dot: Trial) -> None:
 def test_lies_may_hold_any_pixels_of_their_checksum(dot: Trial) -> None:
     lie = Trial(dot.data, dot.model, frozenset({b"other"}), on_purpose=True)
     assert trial.run(lie) == trial.AS_SAID
+
+
+@pytest.mark.parametrize("look", [trial._region, trial._salvage])
+def test_wrong_rows_are_noticed(
+    corpus: list[Seed], look: Callable[[Trial], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where only some are decoded, and the checksum of all samples does not help."""
+    seed = next(seed for seed in corpus if seed.name == "rgb-restart")
+    right = fuzz._trial_of(seed)
+    look(right)
+    decode = StripDecoder.decode
+
+    def one_wrong(*args: Any) -> Samples:
+        rows = decode(*args)
+        rows[-1, -1] ^= 1
+        return rows
+
+    monkeypatch.setattr(StripDecoder, "decode", one_wrong)
+    truncated = replace(right, data=right.data[:-1])
+    with pytest.raises(WrongError, match=r"row \d+ is not one that was encoded"):
+        look(truncated)
+    look(replace(truncated, on_purpose=True))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("what"), pytest.fail.Exception("x")])
