@@ -138,7 +138,7 @@ def salvage_file(
         return lost
     height = found.picture.height
     rows = ", ".join(f"{rows.start} to {rows.stop - 1}" for rows in found.lost)
-    what = f"rows {rows} (of 0 to {height - 1}) are lost" if rows else "all rows are there"
+    what = f"rows {rows} (of 0 to {height - 1}) are lost" if rows else "no row is lost"
     return Loss(f"{task.source}: {what}: {'; '.join(found.damage[:3])}")
 
 

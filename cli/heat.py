@@ -142,7 +142,7 @@ def bits_in(
 
     header = start.header
     engine = runtime.engines_of(start, model, runtime.Compute(**compute))[header.model_id]
-    name = model or zoo.find(header.model_id)
+    name = zoo.find(header.model_id) or model
     assert name is not None  # else there would be no engine
     parts, cut = coded_parts(start, pixels)
     count = runtime.pixel_counter(progress, header.height * header.width * len(parts))

@@ -24,6 +24,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from pixelcodec import crc
 from pixelcodec.errors import FormatError
 
 # As PNG's: a byte that is not ASCII, both kinds of line end, and the end of a DOS text file, so
@@ -327,7 +328,7 @@ class Writer:
             raise ValueError(f"all {self.header.strips} strips are written")
         if not 1 <= len(parts) <= PARTS_MOST:
             raise ValueError(f"{len(parts)} parts; a strip has 1 to {PARTS_MOST}")
-        limit = _payload_limit(self.header, self._strips_written)
+        limit = payload_limit(self.header, self._strips_written)
         if (longest := max(map(len, parts))) > limit:
             raise ValueError(f"a strip of {longest} bytes; this one can have {limit}")
         for tag, part in zip([PART] * (len(parts) - 1) + [STRIP], parts, strict=True):
@@ -355,28 +356,12 @@ class Writer:
 
     def _write_chunk(self, tag: bytes, payload: bytes) -> None:
         chunk = CHUNK_HEAD.pack(tag, len(payload)) + payload
-        crc = crc_at(self._head_crc, self._parts_written, zlib.crc32(chunk))
-        self._write(chunk + U32.pack(crc))
+        begun = crc.begun(self._head_crc, self._parts_written)
+        self._write(chunk + U32.pack(zlib.crc32(chunk, begun)))
 
     def _write(self, data: bytes) -> None:
         write_all(self._fh, data)
         self.bytes_written += len(data)
-
-
-def crc_at(head_crc: int, place: int, crc: int) -> int:
-    """What is stored as the CRC of a chunk.
-
-    Args:
-        head_crc: that of the header.
-        place: parts of strips, chunks ``P`` and ``S``, that stand before it.
-        crc: CRC-32 of its tag, length and payload.
-    """
-    return crc + head_crc + place & _U32_MAX
-
-
-def place_of(head_crc: int, stored: int, crc: int) -> int:
-    """The place of a chunk by its stored CRC; any number, if it is damaged. See :func:`crc_at`."""
-    return stored - head_crc - crc & _U32_MAX
 
 
 def write_all(fh: Writable, data: bytes) -> None:
@@ -555,7 +540,7 @@ def inflated_metadata(payload: bytes) -> bytes:
     Raises:
         FormatError: It is damaged, or claims more than :data:`METADATA_MOST` bytes.
     """
-    return _inflated(payload, _Chunk(DEFLATED, len(payload), 0, "the metadata", 0, 0))
+    return _inflated(payload, _Chunk(DEFLATED, len(payload), 0, "the metadata", 0))
 
 
 def newer_chunk(tag: bytes, offset: int) -> FormatError:
@@ -572,8 +557,7 @@ class _Chunk:
         length: of its payload.
         offset: where it starts.
         name: how errors call it.
-        head_crc: CRC-32 of tag and length.
-        added: to its CRC-32 by its place, see :func:`crc_at`.
+        head_crc: CRC-32 of its place, see :func:`pixelcodec.crc.begun`, tag and length.
     """
 
     tag: bytes
@@ -581,7 +565,6 @@ class _Chunk:
     offset: int
     name: str
     head_crc: int
-    added: int
 
 
 class _Source:
@@ -615,12 +598,12 @@ class _Source:
             raise FormatError(f"truncated at byte {self.offset}: {what} is missing or cut off")
         return data
 
-    def check_crc(self, crc: int, what: str) -> Generator[None, None, None]:
-        """Compare ``crc``, computed over ``what``, with the stored one that comes next."""
+    def check_crc(self, computed: int, what: str) -> Generator[None, None, None]:
+        """Compare the CRC ``computed`` over ``what`` with the stored one that comes next."""
         (stored,) = U32.unpack((yield from self.take(U32.size, what)))
-        if stored != crc:
+        if stored != computed:
             raise FormatError(
-                f"damaged: CRC mismatch in {what} (stored {stored:08x}, computed {crc:08x})"
+                f"damaged: CRC mismatch in {what} (stored {stored:08x}, computed {computed:08x})"
             )
 
 
@@ -675,8 +658,8 @@ def _chunk_head(
         END: "the end mark",
     }
     name = names.get(tag, f"chunk '{tag.decode()}'")
-    added = crc_at(head.crc, place, 0)
-    return _Chunk(tag, length, offset, name, zlib.crc32(fields), added)
+    head_crc = zlib.crc32(fields, crc.begun(head.crc, place))
+    return _Chunk(tag, length, offset, name, head_crc)
 
 
 def _strip_name(header: Header, index: int) -> str:
@@ -732,35 +715,29 @@ def _check_strip(chunk: _Chunk, header: Header, index: int, parts: int) -> None:
         raise FormatError(
             f"extra strip at byte {chunk.offset}: the image has {header.strips} strips"
         )
-    _check_claim(chunk, _payload_limit(header, index))
+    _check_claim(chunk, payload_limit(header, index))
 
 
 def _payload(source: _Source, chunk: _Chunk) -> Needs:
     payload = yield from source.take(chunk.length, chunk.name)
-    crc = zlib.crc32(payload, chunk.head_crc)
-    yield from _check(source, chunk, crc)
+    whole = zlib.crc32(payload, chunk.head_crc)
+    yield from source.check_crc(whole, f"{chunk.name} at byte {chunk.offset}")
     return payload
 
 
 def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
     """Go past a chunk that may be larger than memory."""
-    crc, left = chunk.head_crc, chunk.length
+    so_far, left = chunk.head_crc, chunk.length
     while left:
         piece = yield from source.take(min(left, _PIECE), chunk.name)
-        crc = zlib.crc32(piece, crc)
+        so_far = zlib.crc32(piece, so_far)
         left -= len(piece)
-    yield from _check(source, chunk, crc)
+    yield from source.check_crc(so_far, f"{chunk.name} at byte {chunk.offset}")
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
     if chunk.tag in (METADATA, DEFLATED, CHANGES, LEVELS):
         raise FormatError(f"{chunk.name} out of place, at byte {chunk.offset}: {_NEWER}")
     if chunk.tag.isupper():
         raise newer_chunk(chunk.tag, chunk.offset)
-
-
-def _check(source: _Source, chunk: _Chunk, crc: int) -> Generator[None, None, None]:
-    """Compare the CRC-32 of a chunk with the stored one that comes next."""
-    stored_as = crc_at(chunk.added, 0, crc)
-    yield from source.check_crc(stored_as, f"{chunk.name} at byte {chunk.offset}")
 
 
 def _end(source: _Source, chunk: _Chunk, header: Header, index: int) -> Generator[None, None, End]:
@@ -791,8 +768,8 @@ def _head(source: _Source) -> Generator[None, None, Head]:
     alpha_id = b""
     if flags & _FLAG_ALPHA:
         alpha_id = yield from source.take(8, "the header")
-    crc = zlib.crc32(MAGIC + fields + alpha_id)
-    yield from source.check_crc(crc, f"the header at byte {len(MAGIC)}")
+    head_crc = zlib.crc32(MAGIC + fields + alpha_id)
+    yield from source.check_crc(head_crc, f"the header at byte {len(MAGIC)}")
     header = _unpack_fields(fields, alpha_id or None)
     has_changes, has_levels = bool(flags & _FLAG_CHANGES), bool(fields[2] & _LEVELS_BIT)
     for has, may_have, what in (
@@ -801,7 +778,8 @@ def _head(source: _Source) -> Generator[None, None, Head]:
     ):
         if has and not may_have:
             raise _newer_header(f"that {what} follow, of what has none")
-    return Head(header, bool(flags & _FLAG_METADATA), has_changes, has_levels, crc, source.offset)
+    has_metadata = bool(flags & _FLAG_METADATA)
+    return Head(header, has_metadata, has_changes, has_levels, head_crc, source.offset)
 
 
 def _newer_header(says: str) -> FormatError:
@@ -866,7 +844,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
         raise _newer_header(str(error)) from error
 
 
-def _payload_limit(header: Header, index: int) -> int:
+def payload_limit(header: Header, index: int) -> int:
     """Return the most bytes a strip can have: several times what the coder could ever write."""
     samples = header.width * header.strip_height(index) * header.channels
     return min(16 * samples + 256, _U32_MAX)

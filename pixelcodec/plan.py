@@ -15,6 +15,7 @@ from pixelcodec.models import zoo
 from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.runtime import STANDARD_NAME, Compute
+from pixelcodec.standard import PIXELS_MOST
 from pixelcodec.strips import Engines
 
 STRIP_PIXELS = 2**20
@@ -137,10 +138,23 @@ def plans(
             f"strips of {strip_rows} rows do not fit the model or its tiles; "
             f"give a multiple of {unit}, or none"
         )
-    return [
+    found = [
         _plan(shape, model, engine, strip_rows, sides[model], restart, learning)
         for model, engine in engines.items()
     ]
+    possible = [plan for plan in found if not _is_too_large(plan.header)]
+    if not possible:
+        raise ModelError(
+            f"strips of {strip_rows} rows of {shape.width} pixels are too large for the PNG or "
+            f"WebP that codes colours or alpha: {PIXELS_MOST:,} pixels at most; give fewer rows"
+        )
+    return possible
+
+
+def _is_too_large(header: Header) -> bool:
+    """Whether no model codes a component, in strips that are too large for that."""
+    by_none = any(component.model_id == STANDARD for component in header.components)
+    return by_none and header.strip_height(0) * header.width > PIXELS_MOST
 
 
 def _plan(

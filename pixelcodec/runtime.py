@@ -109,7 +109,7 @@ def _networks(header: Header, model: str | None) -> dict[bytes, IntegerNetwork]:
     """The networks that wrote a file: ``model`` where it is one of them, else installed ones."""
     ids, found = header.model_ids - {STANDARD}, dict[bytes, IntegerNetwork]()
     by_none = model == STANDARD_NAME and header.model_id == STANDARD
-    if model is not None and not by_none:
+    if model and not by_none:
         given = _given(ids, model)
         found[given.model_id] = given
     for model_id in ids - set(found):
@@ -128,6 +128,8 @@ def _given(ids: set[bytes], model: str) -> IntegerNetwork:
     """The network ``model``, which must have one of these ids."""
     if not ids:
         raise ModelError(f"the file was written by no model, so not by {model}")
+    if model == STANDARD_NAME:
+        raise ModelError(f"the file was written by a model, not by {model}")
     network = zoo.load(model)
     if network.model_id not in ids:
         names = " and ".join(sorted(each.hex() for each in ids))

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Unpack
 
 import numpy as np
+import numpy.typing as npt
 
-from pixelcodec import container, metadata
+from pixelcodec import container, crc, metadata
 from pixelcodec.container import (
     CHANGES,
     CHUNK_HEAD,
@@ -40,13 +41,19 @@ from pixelcodec.strips import Engines, ImageDecoder, independent
 STRIPE = 8
 """Pixels across each stripe of the mark."""
 
-_KNOWN = (STRIP, PART, END, METADATA, DEFLATED, CHANGES, LEVELS)
+_PLACED = (STRIP, PART, END)
+"""What stands anywhere; all else that must be known stands before the first strip."""
+
+_KNOWN = (*_PLACED, METADATA, DEFLATED, CHANGES, LEVELS)
 
 _SEARCHED = 2**20
 """Bytes that are searched at once."""
 
 _CHECKED_MOST = 64
 """How often a byte is looked at, on average, before the search for chunks is given up."""
+
+_CHECK = 2**10
+"""What looking at a chunk costs besides its bytes."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,9 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
 
     Of a file with restart points, in tiles, or of PNG and WebP inside, that is every strip that is
     undamaged itself; of others those above the first damage. Rows that are given are those encoded:
-    each has passed the checksum of its strip and its place. Metadata that are damaged are left out.
+    each has passed the checksum of its strip, which tells its place. (A strip of another image with
+    the same header, at the same place, passes, too. If no row is lost the checksum of all samples
+    finds it.) Metadata that are damaged are left out.
 
     Args:
         data: the file, in hand or a binary stream, which is read to its end.
@@ -106,6 +115,10 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     damage += [each for each in (why, *wrong) if each]
     if not lost:
         damage += _checked(pieces, samples)
+    if not damage:
+        damage += _refused(file)
+    if lost and not damage:
+        damage.append("strips have other parts than those of their model")
     return Salvaged(Picture(samples, header.bit_depth, chunks), lost, tuple(damage))
 
 
@@ -145,24 +158,27 @@ class _Piece(NamedTuple):
 
 
 def _pieces(file: bytes, head: Head) -> tuple[list[_Piece], list[str]]:
-    """All whole chunks, and what is wrong: gaps between them."""
+    """Whole chunks, but for those that need not be known, and what is wrong: gaps between them."""
     search, pieces, damage = _Search(file, head), list[_Piece](), list[str]()
-    at, expected = head.size, 0
+    at, place = head.size, 0
     while at < len(file):
-        begin, at = at, search.next_whole(at)
+        begin = at
+        at, found = search.next_whole(at, place)
         if at > begin:
             damage.append(f"damaged: no whole chunks from byte {begin} to byte {at}")
-        place = search.place(at)
-        if place is None:
-            break
-        if at == begin and place != expected:
+        elif found != place:
             damage.append(f"damaged: chunks before byte {at} are missing, or out of order")
+        if found is None:
+            break
         end = search.end(at)
         tag, payload = file[at : at + 1], file[at + CHUNK_HEAD.size : end - U32.size]
-        if tag.isupper() and tag not in _KNOWN:
+        if tag in _KNOWN:
+            pieces.append(_Piece(tag, payload, found))
+        elif tag.isupper():
             raise container.newer_chunk(tag, at)
-        pieces.append(_Piece(tag, payload, place))
-        at, expected = end, place + (tag in (PART, STRIP))
+        at, place = end, found + (tag in (PART, STRIP))
+    if search.is_given_up:
+        damage.append("the search for chunks was given up: too much looks like them")
     if not pieces or pieces[-1].tag != END:
         damage.append(f"truncated at byte {len(file)}")
     return pieces, damage
@@ -177,17 +193,32 @@ class _Search:
         # A part takes some bytes: where a header claims more strips than these could be, more
         # places would let more bytes pass for a chunk by chance.
         self._places = min(PARTS_MOST * head.header.strips, len(file))
+        self._longest = container.payload_limit(head.header, 0)
+        self._block, self._heads = -1, np.zeros(0, np.int64)
 
-    def place(self, at: int) -> int | None:
-        """The place of the chunk at a byte; None if there is none that is whole."""
-        end = self.end(at)
-        if end > len(self._file) or not self._file[at : at + 1].isalpha() or self._left < 0:
-            return None
-        self._left -= end - at
-        body = end - U32.size
-        (stored,) = U32.unpack_from(self._file, body)
-        found = container.place_of(self._head.crc, stored, zlib.crc32(self._view[at:body]))
-        return found if found <= self._places else None
+    def next_whole(self, at: int, expected: int) -> tuple[int, int | None]:
+        """Where the next whole chunk begins, at this byte or later, and its place.
+
+        A chunk that is damaged inside still says where the next begins. What it holds may look like
+        chunks, so bytes are searched for one only if none follows so. If there is none, this is the
+        end of the file, and None.
+        """
+        framed = at
+        while framed < len(self._file):
+            if (place := self._place(framed, expected)) is not None:
+                return framed, place
+            framed = self.end(framed)
+        if framed == len(self._file):
+            return framed, None
+        for found in self._heads_from(at + 1):
+            if (place := self._place(found, expected)) is not None:
+                return found, place
+        return len(self._file), None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the limit was reached."""
+        return self._left < 0
 
     def end(self, at: int) -> int:
         """Where the chunk at a byte ends by what it says; beyond the file if that is cut off."""
@@ -196,27 +227,39 @@ class _Search:
         _, length = CHUNK_HEAD.unpack_from(self._file, at)
         return int(at + CHUNK_HEAD.size + length + U32.size)
 
-    def next_whole(self, at: int) -> int:
-        """Where the next whole chunk begins, at this byte or later, or the end of the file."""
-        if self.place(at) is not None:
-            return at
-        for start in range(at, len(self._file), _SEARCHED):
-            for found in self._candidates(start):
-                if self.place(found) is not None:
-                    return found
-        return len(self._file)
+    def _place(self, at: int, expected: int) -> int | None:
+        """The place of the chunk at a byte; None if there is none that is whole."""
+        end, tag = self.end(at), self._file[at : at + 1]
+        if end > len(self._file) or not tag.isalpha() or self._left < 0:
+            return None
+        self._left -= end - at + _CHECK
+        body = end - U32.size
+        chunk, (stored,) = self._view[at:body], U32.unpack_from(self._file, body)
+        if stored == zlib.crc32(chunk, crc.begun(self._head.crc, expected)):
+            return expected
+        if tag not in _PLACED:
+            return None
+        place = crc.place_of(self._head.crc, stored, chunk)
+        return place if place <= self._places else None
 
-    def _candidates(self, start: int) -> list[int]:
-        """Of a run of bytes those that could begin a chunk, by tag and length."""
+    def _heads_from(self, at: int) -> Iterator[int]:
+        """From a byte on, those that could begin a part of a strip, or the end mark."""
+        for block in range(at // _SEARCHED, -(-len(self._file) // _SEARCHED)):
+            if block != self._block:
+                self._block, self._heads = block, self._heads_in(block * _SEARCHED)
+            first = int(np.searchsorted(self._heads, at))
+            yield from map(int, self._heads[first:])
+
+    def _heads_in(self, start: int) -> npt.NDArray[np.int64]:
+        """Those of a block, by tag and length."""
         run = np.frombuffer(self._file[start : start + _SEARCHED + CHUNK_HEAD.size], np.uint8)
-        count = min(_SEARCHED, len(run) - CHUNK_HEAD.size)
-        if count <= 0:
-            return []
-        tags = run[:count] | 0x20
-        lengths = sum(run[n + 1 : n + 1 + count].astype(np.int64) << 8 * n for n in range(4))
+        count = max(0, min(_SEARCHED, len(run) - CHUNK_HEAD.size))
+        tags = np.isin(run[:count], list(b"".join(_PLACED)))
+        lengths = np.zeros(count, np.int64)
+        for byte in range(4):
+            lengths += run[byte + 1 : byte + 1 + count].astype(np.int64) << 8 * byte
         ends = start + np.arange(count) + lengths + CHUNK_HEAD.size + U32.size
-        fits = (tags >= ord("a")) & (tags <= ord("z")) & (ends <= len(self._file))
-        return [start + int(at) for at in np.flatnonzero(fits)]
+        return start + np.flatnonzero(tags & (lengths <= self._longest) & (ends <= len(self._file)))
 
 
 def _first(pieces: Iterable[_Piece], *tags: bytes) -> bytes | None:
@@ -315,6 +358,16 @@ def _checked(pieces: Iterable[_Piece], samples: Samples) -> list[str]:
         return ["the checksum of all samples is lost"]
     try:
         check_crc(crc_of(samples), *U32.unpack(stored))
+    except FormatError as error:
+        return [str(error)]
+    return []
+
+
+def _refused(file: bytes) -> list[str]:
+    """What a reader says against a file whose chunks are all whole."""
+    try:
+        for _ in container.Reader(container.stream_of(file)):
+            pass
     except FormatError as error:
         return [str(error)]
     return []

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
+from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Picture, Samples, png
 from pixelcodec.pictures.guards import image_errors
 from pixelcodec.progress import Count
@@ -22,7 +22,7 @@ _WEBP = b"RIFF"
 _WEBP_LOSSLESS = b"VP8L"
 _WEBP_SIDE_MOST = 16383
 _PNG_ROWS_MOST = 65535
-_PIXELS_MOST = 2**26
+PIXELS_MOST = 2**26
 """Of a strip."""
 
 _SLOWEST = {"quality": 100, "method": 6}
@@ -46,15 +46,7 @@ class StandardEncoder:
         Args:
             rows: uint8 or, of 16 bits, uint16 [rows, width, channels].
             progress: told of finished pixels.
-
-        Raises:
-            ModelError: they are too many pixels.
         """
-        if rows[..., 0].size > _PIXELS_MOST:
-            raise ModelError(
-                f"strips of {len(rows)} rows of {rows.shape[1]} pixels are too large for PNG and "
-                f"WebP, which may have {_PIXELS_MOST:,} pixels here; give fewer rows"
-            )
         picture = Picture(np.ascontiguousarray(rows), self._bit_depth)
         smallest = min(_files(picture), key=len)
         progress(picture.height * picture.width)
@@ -72,7 +64,7 @@ def rows_at_once(height: int, width: int, bit_depth: int) -> int:
     What repeats anywhere in a strip is stored once, so the fewer the better.
     """
     most = _WEBP_SIDE_MOST if suits_webp(1, width, bit_depth) else _PNG_ROWS_MOST
-    strips = -(-height // max(1, min(most, _PIXELS_MOST // width)))
+    strips = -(-height // max(1, min(most, PIXELS_MOST // width)))
     return -(-height // strips)
 
 
@@ -118,8 +110,8 @@ class StandardDecoder:
             FormatError: they are not those of such a strip.
         """
         (data,) = parts
-        if height * self._width > _PIXELS_MOST:
-            raise FormatError(f"a strip of more than {_PIXELS_MOST:,} pixels that no model codes")
+        if height * self._width > PIXELS_MOST:
+            raise FormatError(f"a strip of more than {PIXELS_MOST:,} pixels that no model codes")
         shape = (height, self._width, self._channels)
         if data.startswith(_WEBP) and self._bit_depth <= 8:
             samples = _samples_of_webp(data, shape, self._bit_depth)
@@ -139,8 +131,9 @@ class StandardDecoder:
             picture = png.read(data)
         except UnsupportedImageError as error:
             raise FormatError(f"the PNG of a strip cannot be read: {error}") from error
-        if picture.not_kept:
-            raise FormatError(f"damaged: the PNG of a strip has {' and '.join(picture.not_kept)}")
+        more = [*picture.not_kept, *(chunk.name for chunk in picture.chunks if chunk.is_critical)]
+        if more:
+            raise FormatError(f"damaged: the PNG of a strip has {' and '.join(more)}")
         return picture.samples
 
 
@@ -198,10 +191,11 @@ def _webp(rows: Samples, quality: int, method: int) -> bytes:
 def _samples_of_webp(data: bytes, shape: tuple[int, int, int], bit_depth: int) -> Samples:
     """Samples of an image, if it has this ``shape``: nothing larger is decoded."""
     height, width, channels = shape
-    if data[12:16] != _WEBP_LOSSLESS:
+    if len(data) < 20 or data[12:16] != _WEBP_LOSSLESS:
         raise FormatError("damaged: the WebP of a strip is not of the simple lossless format")
-    if len(data) != 8 + int.from_bytes(data[4:8], "little"):
-        raise FormatError("damaged: the WebP of a strip is longer or shorter than it says")
+    whole, length = struct.unpack("<I8xI", data[4:20])
+    if not len(data) == 8 + whole == 20 + length + length % 2:
+        raise FormatError("damaged: the WebP of a strip is not one chunk, or is cut off")
     has_alpha = channels in (2, 4)
     try:
         with image_errors(), Image.open(io.BytesIO(data), formats=["WEBP"]) as image:

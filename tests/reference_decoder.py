@@ -238,7 +238,8 @@ def read_chunks(data: bytes, header: Header) -> Iterator[tuple[bytes, bytes]]:
         tag, length = struct.unpack_from("<cI", data, at)
         end = at + 5 + length
         (crc,) = struct.unpack_from("<I", data, end)
-        if (zlib.crc32(data[at:end]) + header.crc + parts) % 2**32 != crc or not tag.isalpha():
+        place = struct.pack("<II", header.crc, parts % 2**32)
+        if zlib.crc32(place + data[at:end]) != crc or not tag.isalpha():
             raise ValueError(f"CRC of the chunk at byte {at}")
         yield tag, data[at + 5 : end]
         at = end + 4
@@ -319,7 +320,8 @@ def read_webp(data: bytes, colour: int, bit_depth: int) -> Samples:
     """Return the samples, [height, width, ``colour``], of a WebP file."""
     if data[12:16] != b"VP8L":
         raise ValueError("a WebP with losses, or one that moves")
-    if struct.unpack("<I", data[4:8]) != (len(data) - 8,):
+    (length,) = struct.unpack("<I", data[16:20])
+    if struct.unpack("<I", data[4:8]) != (len(data) - 8,) or len(data) != 20 + length + length % 2:
         raise ValueError("a WebP of another length")
     with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
         if image.mode not in (("RGB",) if colour % 2 else ("RGB", "RGBA")):
@@ -334,8 +336,8 @@ def read_webp(data: bytes, colour: int, bit_depth: int) -> Samples:
     return samples
 
 
-PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-"""The critical chunks of PNG."""
+PNG_CRITICAL = (b"IHDR", b"IDAT", b"IEND")
+"""The critical chunks of a PNG without a palette."""
 
 PNG_COLOURS = {0: 1, 4: 2, 2: 3, 6: 4}
 """Of each colour type of PNG without a palette: samples a pixel."""
@@ -344,6 +346,9 @@ PNG_COLOURS = {0: 1, 4: 2, 2: 3, 6: 4}
 def read_png(data: bytes, colour: int, bits: int) -> Samples:
     """Return the samples of so many ``bits``, [height, width, ``colour``], of a PNG file."""
     chunks = list(png_chunks(data))
+    for name, _ in chunks:
+        if name == b"acTL" or (name[:1].isupper() and name not in PNG_CRITICAL):
+            raise ValueError(f"a PNG with a chunk {name!r}")
     if chunks[0][0] != b"IHDR":
         raise ValueError("a PNG without a beginning")
     width, height, bit_depth, kind, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
@@ -383,8 +388,6 @@ def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("CRC of a chunk of a PNG")
         place += 12 + length
         kind = content[:4]
-        if kind == b"acTL" or (kind[:1].isupper() and kind not in PNG_CRITICAL):
-            raise ValueError(f"a PNG with a chunk {kind!r}")
         yield kind, content[4:]
     if place != len(data):
         raise ValueError("bytes after the end of a PNG")

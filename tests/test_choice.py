@@ -17,6 +17,7 @@ from pictures import noise
 from pixelcodec import choice, plan
 from pixelcodec.choice import CANDIDATES, PHOTO, Contest, bands_of, candidates
 from pixelcodec.effort import EFFORTS, Effort
+from pixelcodec.errors import ModelError
 from pixelcodec.invisible import changed_pixels, discarded
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Chunk, Picture, Samples, png, read_picture, to_pillow
@@ -337,3 +338,20 @@ def test_a_stream_discards_the_same() -> None:
     pieces = [encoder.write(rows) for rows in np.array_split(samples, 5)]
     found = pixelcodec.decode(b"".join([*pieces, encoder.finish()]))
     np.testing.assert_array_equal(found, discarded(samples))
+
+
+@pytest.mark.parametrize(("limit", "models"), [(100, ["photo-s", "standard"]), (99, ["photo-s"])])
+def test_strips_that_are_too_large_for_png_are_left_to_models(
+    monkeypatch: pytest.MonkeyPatch, limit: int, models: list[str]
+) -> None:
+    monkeypatch.setattr(plan, "PIXELS_MOST", limit)
+    shape = Shape.of(Picture(np.zeros((10, 10, 3), np.uint8), 8))
+    found = plans(shape, ["photo-s", "standard"], Compute("cpu"), 64, None, restart=False)
+    assert [each.model for each in found] == models
+
+
+def test_where_none_is_left_fewer_rows_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "PIXELS_MOST", 99)
+    rgba = np.zeros((10, 10, 4), np.uint8)
+    with pytest.raises(ModelError, match=r"strips of 64 rows of 10 pixels are too.*fewer"):
+        pixelcodec.encode(rgba, model="photo-s", strip_rows=64)

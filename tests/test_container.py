@@ -1,6 +1,7 @@
 """The container: what is written is read back, and no damage goes unnoticed."""
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pixelcodec import crc
 from pixelcodec.container import (
     CHANGES_MOST,
     MAGIC,
@@ -30,8 +32,6 @@ from pixelcodec.container import (
     Record,
     Start,
     Writer,
-    crc_at,
-    place_of,
 )
 from pixelcodec.errors import FormatError
 from robustness.mutations import chunk, joined, sealed, split
@@ -113,6 +113,7 @@ class Dribble(io.RawIOBase):
         return min(len(data), self._most)
 
 
+numbers = st.integers(0, 2**32 - 1)
 ids = st.binary(min_size=8, max_size=8).filter(any)
 depths = st.sampled_from([8, 16])
 headers = st.builds(
@@ -404,9 +405,17 @@ class TestPlaces:
         with pytest.raises(FormatError, match="CRC mismatch in strip 2 of 2"):
             read(io.BytesIO(HEAD + STRIPS[0] + other[49:]))
 
-    @given(crc=st.integers(0, 2**32 - 1), head=st.integers(0, 2**32 - 1), place=st.integers(0, 999))
-    def test_the_place_is_read_from_the_crc(self, crc: int, head: int, place: int) -> None:
-        assert place_of(head, crc_at(head, place, crc), crc) == place
+    @given(chunk=st.binary(max_size=99), head=numbers, place=numbers)
+    def test_the_place_is_read_from_the_crc(self, chunk: bytes, head: int, place: int) -> None:
+        assert crc.place_of(head, zlib.crc32(chunk, crc.begun(head, place)), chunk) == place
+
+    @pytest.mark.parametrize("size", [0, 1, 40, 2**16 + 3])
+    def test_few_damaged_bits_lead_to_no_place_that_a_file_has(self, size: int) -> None:
+        chunk = bytes(size)
+        stored = zlib.crc32(chunk, crc.begun(1, 2))
+        for first, second in itertools.combinations_with_replacement(range(32), 2):
+            damaged = stored ^ (1 << first | 1 << second)
+            assert crc.place_of(1, damaged, chunk) > 2**20
 
 
 class TestDamage:

@@ -676,6 +676,11 @@ def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
     )
 
 
+def with_more(data: bytes) -> bytes:
+    """A WebP with a chunk more after its pixels."""
+    return data[:4] + struct.pack("<I", len(data)) + data[8:] + b"EXIF" + bytes(4)
+
+
 def record(kind: bytes, data: bytes = b"") -> bytes:
     """A chunk of metadata."""
     return struct.pack("<I4s", len(data), kind) + data
@@ -817,6 +822,8 @@ BAD_IMAGES: dict[str, tuple[Samples, list[bytes], dict[str, Any]]] = {
     "a byte after a PNG": (RGB, [PNG_OF_RGB + b"\0"], {}),
     "a byte after a WebP": (RGB, [webp(RGB) + b"\0"], {}),
     "a PNG that moves": (RGB, [with_chunk(PNG_OF_RGB, b"acTL", bytes(8))], {}),
+    "a PNG with a palette": (RGB, [with_chunk(PNG_OF_RGB, b"PLTE", bytes(6))], {}),
+    "a WebP with something more": (RGB, [with_more(webp(RGB))], {}),
     "a PNG with something critical": (RGB, [with_chunk(PNG_OF_RGB, b"QRST", b"")], {}),
     "a TIFF": (RGB, [file_of(RGB, "TIFF")], {}),
     "nothing": (RGB, [b""], {}),

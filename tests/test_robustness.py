@@ -92,7 +92,7 @@ def dot(corpus: list[Seed]) -> Trial:
 
 def test_wrong_pixels_are_noticed(dot: Trial) -> None:
     assert trial.run(dot) == trial.RIGHT
-    with pytest.raises(WrongError, match="not those encoded"):
+    with pytest.raises(WrongError, match=r"not (those|one that was) encoded"):
         trial.run(Trial(dot.data, dot.model, frozenset({b"other"}), on_purpose=False))
 
 

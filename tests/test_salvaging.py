@@ -1,6 +1,7 @@
 """Damaged files: every strip that is whole comes back, in its place, and all others are marked."""
 
 import io
+import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -227,6 +228,67 @@ def test_without_a_strip_there_is_nothing(way: str) -> None:
         pixelcodec.salvage(file(way)[: len(b"".join(pieces(way)[:2]))])
 
 
+@pytest.mark.parametrize("kept", range(1, STRIPS))
+@INDEPENDENT_WAYS
+def test_a_damaged_checksum_passes_for_no_other_place(way: str, kept: int) -> None:
+    """Bits of it are not those of the place, of which another would be a strip of this file."""
+    begin = b"".join(pieces(way)[:FIRST])
+    strips = [strip(way, n) for n in range(kept)]
+    for bit in range(32):
+        damaged = bytearray(strips[-1])
+        damaged[-4 + bit // 8] ^= 1 << bit % 8
+        data = begin + b"".join([*strips[:-1], damaged])
+        with suppress(FormatError):  # that nothing can be had of one strip
+            check(pixelcodec.salvage(data), rows_of(*range(kept - 1, STRIPS)))
+
+
+def large(way: str, size: int) -> tuple[list[bytes], Picture]:
+    """The pieces of a file of six strips of noise, each of so many bytes or more."""
+    samples = np.random.default_rng(2).integers(0, 256, (STRIPS, size // 3, 3), np.uint8)
+    return split(pixelcodec.encode(samples, model=way, strip_rows=1)), Picture(samples, 8)
+
+
+@pytest.mark.parametrize("harm", [with_damaged_payload, with_damaged_length])
+def test_of_large_files_the_damaged_strip_alone_is_lost(harm: object) -> None:
+    """Much in them looks like chunks: the search must not use up its limit."""
+    found, picture = large("standard", 400_000)
+    found[3] = harm(found[3])  # type: ignore[operator]
+    salvaged = pixelcodec.salvage(b"".join(found))
+    assert salvaged.lost == (range(2, 3),)
+    kept = np.delete(picture.samples, 2, 0)
+    np.testing.assert_array_equal(np.delete(salvaged.picture.samples, 2, 0), kept)
+
+
+def test_what_is_kept_inside_a_damaged_chunk_is_not_the_files_own() -> None:
+    """Another image with the same header, in a chunk for whatever a program wants to keep."""
+    how: dict[str, object] = {"strip_rows": ROWS, **WITHOUT_A_MODEL}
+    other = pixelcodec.encode(Picture(255 - SAMPLES, 8, (TEXT,)), **how)  # type: ignore[arg-type]
+    *begin, first, second, third, fourth, fifth, last, end = pieces("standard")
+    inside = chunk(b"x", other)
+    before = split(
+        sealed(b"".join([*begin, inside, first, second, third, fourth, fifth, last, end]))
+    )
+    before[2] = with_damaged_payload(before[2])
+    for cut in (0, 60):
+        data = b"".join(before)
+        found = pixelcodec.salvage(data[: len(data) - cut])
+        check(found, [row for rows in found.lost for row in rows])
+        assert len(found.lost) == (cut > 0)
+
+
+@INDEPENDENT_WAYS
+def test_what_is_lost_is_told_even_if_all_checksums_are_right(way: str) -> None:
+    for data in (
+        sealed(file(way, **{f"strip{n}": b"" for n in range(2, STRIPS)})),
+        sealed(file(way, strip5=strip(way, 5).replace(b"S", b"P", 1))),
+        sealed(file(way, end=2 * pieces(way)[-1])),
+        sealed(file(way, strip5=2 * strip(way, 5))),
+    ):
+        with pytest.raises(FormatError):
+            pixelcodec.decode(data)
+        assert pixelcodec.salvage(data).damage
+
+
 @EACH_WAY
 def test_what_a_newer_encoder_wrote_and_must_be_understood_is_refused(way: str) -> None:
     newer = sealed(file(way, metadata=pieces(way)[1] + chunk(b"B", b"anything")))
@@ -254,10 +316,21 @@ def test_limits_hold() -> None:
 
 def test_a_search_for_chunks_ends() -> None:
     """Heads without end, each of which could be a chunk: it is not quadratic."""
-    endless = (b"S" + (10**5).to_bytes(4, "little")) * 10**5
+    endless = (b"S" + (900).to_bytes(4, "little")) * 10**5
     found = pixelcodec.salvage(file("restart", strip1=endless))
     assert found.lost
     np.testing.assert_array_equal(found.picture.samples[:ROWS], SAMPLES[:ROWS])
+    assert any("was given up" in what for what in found.damage)
+
+
+@pytest.mark.parametrize("tag", [b"x", b"S"])
+def test_many_gaps_do_not_take_long(tag: bytes) -> None:
+    """A byte too many after each of many chunks."""
+    many = split(sealed(pieces("restart")[0] + 30_000 * chunk(tag, b"")))[1:]
+    start = time.process_time()
+    with suppress(FormatError):
+        pixelcodec.salvage(pieces("restart")[0] + b"".join(piece + b"!" for piece in many))
+    assert time.process_time() - start < 20
 
 
 # The mark ----------------------------------------------------------------------------------------

@@ -63,12 +63,12 @@ def chunk(tag: bytes, payload: bytes, length: int | None = None) -> bytes:
 def joined(pieces: Iterable[bytes]) -> bytes:
     """The file of a head and chunks, whatever they say, with right CRCs."""
     head, *chunks = pieces
-    found = [mended(head)]
-    (added,) = _U32.unpack(found[0][-_CRC_BYTES:])
+    found, place = [mended(head)], 0
     for piece in chunks:
         body = piece[:-_CRC_BYTES]
-        found.append(body + _U32.pack((zlib.crc32(body) + added) % 2**32))
-        added += piece[:1] in (b"P", b"S")
+        crc = zlib.crc32(found[0][-_CRC_BYTES:] + _U32.pack(place) + body)
+        found.append(body + _U32.pack(crc))
+        place += piece[:1] in (b"P", b"S")
     return b"".join(found)
 
 
