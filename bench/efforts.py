@@ -40,13 +40,13 @@ def one_pass(effort: int, direction: str, image: Path, file: Path) -> dict[str, 
     samples = np.load(image)
     small = pixelcodec.encode(np.ascontiguousarray(samples[:SMALL, :SMALL]), effort=effort)
     pixelcodec.decode(small)
-    before, start, busy = peak_mb(), time.perf_counter(), time.process_time()
+    before, start, processor = peak_mb(), time.perf_counter(), time.process_time()
     if direction == "encode":
         file.write_bytes(pixelcodec.encode(samples, effort=effort))
     else:
         found = pixelcodec.decode(file.read_bytes())
     seconds, megabytes = time.perf_counter() - start, peak_mb() - before
-    busy = time.process_time() - busy
+    busy = time.process_time() - processor
     assert direction == "encode" or np.array_equal(found, samples), "other samples came out"
     return {"seconds": seconds, "busy": busy, "megabytes": megabytes}
 

@@ -83,7 +83,8 @@ PARTS_MOST = 8
 # Lengths read from a file are claims. Reading in pieces keeps a false one from costing memory.
 _PIECE = 2**20
 
-_NEWER = "a newer pixelcodec is needed"
+NEWER = "a newer pixelcodec is needed"
+"""Ends errors about what no damage explains."""
 
 
 class Readable(Protocol):
@@ -506,7 +507,7 @@ class Head(NamedTuple):
         has_metadata: whether a chunk of metadata comes next.
         has_changes: whether a chunk of changes of the model comes then.
         has_levels: whether a chunk of levels comes then.
-        crc: of all that.
+        crc: CRC-32 of both.
         size: bytes of magic and header, the CRC included.
     """
 
@@ -545,7 +546,7 @@ def inflated_metadata(payload: bytes) -> bytes:
 
 def newer_chunk(tag: bytes, offset: int) -> FormatError:
     """What to raise of a chunk, with a right CRC, that must be understood and is not."""
-    return FormatError(f"unknown critical chunk '{tag.decode()}' at byte {offset}: {_NEWER}")
+    return FormatError(f"unknown critical chunk '{tag.decode()}' at byte {offset}: {NEWER}")
 
 
 @dataclass(frozen=True)
@@ -735,7 +736,7 @@ def _skip(source: _Source, chunk: _Chunk) -> Generator[None, None, None]:
     yield from source.check_crc(so_far, f"{chunk.name} at byte {chunk.offset}")
     # After the CRC: a damaged tag must not send anyone looking for a newer pixelcodec.
     if chunk.tag in (METADATA, DEFLATED, CHANGES, LEVELS):
-        raise FormatError(f"{chunk.name} out of place, at byte {chunk.offset}: {_NEWER}")
+        raise FormatError(f"{chunk.name} out of place, at byte {chunk.offset}: {NEWER}")
     if chunk.tag.isupper():
         raise newer_chunk(chunk.tag, chunk.offset)
 
@@ -763,7 +764,7 @@ def _head(source: _Source) -> Generator[None, None, Head]:
     fields = yield from source.take(_FIELDS.size, "the header")
     # Before the CRC: another version may place it elsewhere.
     if fields[0] != VERSION:
-        raise FormatError(f"format version {fields[0]} at byte {len(MAGIC)}: {_NEWER}")
+        raise FormatError(f"format version {fields[0]} at byte {len(MAGIC)}: {NEWER}")
     flags = fields[3]
     alpha_id = b""
     if flags & _FLAG_ALPHA:
@@ -783,7 +784,7 @@ def _head(source: _Source) -> Generator[None, None, Head]:
 
 
 def _newer_header(says: str) -> FormatError:
-    return FormatError(f"the header at byte {len(MAGIC)} says {says}: {_NEWER}")
+    return FormatError(f"the header at byte {len(MAGIC)} says {says}: {NEWER}")
 
 
 def _magic(source: _Source) -> Generator[None, None, None]:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 
 from pixelcodec import standard
-from pixelcodec.container import STANDARD, Component, Header
+from pixelcodec.container import NEWER, STANDARD, Component, Header
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
 from pixelcodec.models.architectures import can_learn
@@ -46,10 +46,7 @@ def check_fits(header: Header, engines: Engines) -> None:
         if component.channels not in engine.program.channels:
             raise FormatError(f"the header says {component.channels} channels, the model not")
         if header.learning and not can_learn(engine.network):
-            raise FormatError(
-                "the header says that the model learns, which it cannot here: "
-                "a newer pixelcodec is needed"
-            )
+            raise FormatError(f"the header says that the model learns, which it cannot: {NEWER}")
     step = step_of(engines)
     if header.tile % step or header.strip_rows % step:
         raise FormatError(
