@@ -47,8 +47,8 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 SAMPLE_PIXELS = 2**15
 """Of the sample, about: an image of fewer is its own."""
 
-_BANDS_LEAST = 4
-_BAND_ROWS = 8
+_BANDS = 4
+_BAND_ROWS_LEAST = 8
 _BAND_PIXELS_MOST = 2**15
 
 _STILL_TO_GAIN = ((good_size, 0.5), (better_size, 0.3))
@@ -147,11 +147,11 @@ def bands_of(samples: Samples) -> Samples:
         [bands, rows, width, channels] of some :data:`SAMPLE_PIXELS`, or of all.
     """
     height, width = samples.shape[:2]
-    rows = min(_BAND_ROWS, max(1, _BAND_PIXELS_MOST // width))
-    count = max(_BANDS_LEAST, SAMPLE_PIXELS // (rows * width))
-    if count * rows >= height:
+    rows = max(_BAND_ROWS_LEAST, SAMPLE_PIXELS // (_BANDS * width))
+    rows = min(rows, max(1, _BAND_PIXELS_MOST // width))
+    if _BANDS * rows >= height:
         return samples[np.newaxis]
-    tops = (np.arange(count) + 0.5) * (height - rows) / count
+    tops = (np.arange(_BANDS) + 0.5) * (height - rows) / _BANDS
     return np.stack([samples[top : top + rows] for top in tops.astype(int)])
 
 
@@ -174,11 +174,9 @@ def _size(plan: Plan, bands: Samples) -> int:
         if engine is None:
             size += good_size(_joined(rows), header.bit_depth)
         else:
-            # What a network remembers of one band it can use in the next.
-            restart = not _remembers(plan)
-            encoder = StripEncoder(engine, header.width, component.channels, restart, header.tile)
-            parts = (part for band in rows for part in encoder.encode(band, lambda pixels: None))
-            size += sum(map(len, parts))
+            # Side by side, as waves of a single band would have but a few pixels.
+            encoder = StripEncoder(engine, header.width, component.channels)
+            size += sum(map(len, encoder.encode_side_by_side(rows)))
     return size
 
 

@@ -424,17 +424,27 @@ class StripEncoder(StripCoder):
         Raises:
             ValueError: samples are of another type: compiled loops would read beside their tables.
         """
-        if rows.dtype != coder.sample_type(self._bit_depth):
-            raise ValueError(f"samples of {rows.dtype}; the model's have {self._bit_depth} bits")
         for scale in self.scales:
-            in_order = scale.program.sequential or scale.program.coarser is not None
-            choices_of = scale.choices_by_waves if in_order else scale.choices_by_bands
-            with exact.undisturbed(self._device):
-                parts = [
-                    choices_of(scale.of(rows[stack.index]), progress)
-                    for stack in self._stacks(len(rows))
-                ]
+            parts = [
+                self._choices_of(scale, rows[stack.index], progress)
+                for stack in self._stacks(len(rows))
+            ]
             yield np.concatenate(parts)
+
+    def encode_side_by_side(self, images: Samples) -> list[bytes]:
+        """Code ``images`` [images, rows, width, channels] as tiles are, in place of a strip."""
+        return [
+            _coded(self._choices_of(scale, images, lambda pixels: None)) for scale in self.scales
+        ]
+
+    def _choices_of(self, scale: Scale, images: Samples, progress: Count) -> coder.Floats:
+        """Those of a stack of images."""
+        if images.dtype != coder.sample_type(self._bit_depth):
+            raise ValueError(f"samples of {images.dtype}; the model's have {self._bit_depth} bits")
+        in_order = scale.program.sequential or scale.program.coarser is not None
+        choices_of = scale.choices_by_waves if in_order else scale.choices_by_bands
+        with exact.undisturbed(self._device):
+            return choices_of(scale.of(images), progress)
 
 
 def _coded(choices: coder.Floats) -> bytes:

@@ -266,6 +266,14 @@ def choices(image: Samples, name: str, tile: int = 0) -> Floats:
 
 
 @EACH_NETWORK
+def test_images_side_by_side_are_coded_as_tiles_are(name: str) -> None:
+    rows = half_and_half(4, 12, 3)
+    images = np.stack(np.split(rows, 3, axis=1))
+    as_tiles = StripEncoder(engine_of(name), 12, 3, tile=4).encode(rows, ignore)
+    assert StripEncoder(engine_of(name), 4, 3).encode_side_by_side(images) == as_tiles
+
+
+@EACH_NETWORK
 @pytest.mark.parametrize("size", [*SIZES, (8, 12)], ids=str)
 @pytest.mark.parametrize(("strip_rows", "tile"), [(4, 4), (12, 4), (3, 1), (64, 64)])
 def test_any_size_comes_back_in_tiles(
