@@ -41,6 +41,7 @@ from pixelcodec.stream import (
     RowWriter,
     array_of,
     check_crc,
+    check_keywords,
     check_parts,
     crc_of,
 )
@@ -372,6 +373,7 @@ def _decode_strips(
     stream: container.Readable, region: Region | None, jobs: int, **how: Unpack[Decoding]
 ) -> Picture:
     """Decode those strips that are needed; independent ones side by side."""
+    check_keywords(how, Decoding)
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
     left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
@@ -379,7 +381,8 @@ def _decode_strips(
     begin = first if independent(header) else 0
     held = min(end * header.strip_rows, header.height) - first * header.strip_rows
 
-    worker = StripWorker(reader.start, {**how, "progress": None})
+    # Each process is told all that the worker knows: not metadata, which may be large
+    worker = StripWorker(reader.start._replace(metadata=b""), {**how, "progress": None})
     with Compute.of(how).running():
         decoder = worker.decoder()
         check_memory_of_rows(header, held, how.get("max_bytes", MAX_BYTES))

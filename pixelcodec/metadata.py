@@ -13,6 +13,9 @@ from pixelcodec.container import METADATA_MOST
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Chunk, Picture
 
+CHUNKS_MOST = 2**16
+"""Of a file: empty ones would be millions in what :data:`METADATA_MOST` allows."""
+
 _HEAD = struct.Struct("<I4s")
 _PIXELS = b"IDAT"
 
@@ -23,17 +26,21 @@ def pack(chunks: Iterable[Chunk]) -> bytes:
     Raises:
         UnsupportedImageError: they are more than a file holds.
     """
-    found, after = b"", False
+    found, after, count = list[bytes](), False, 0
     for chunk in chunks:
         if chunk.after and not after:
-            found += _HEAD.pack(0, _PIXELS)
+            found.append(_HEAD.pack(0, _PIXELS))
         after = chunk.after
-        found += _HEAD.pack(len(chunk.data), chunk.type) + chunk.data
-    if len(found) > METADATA_MOST:
+        found += [_HEAD.pack(len(chunk.data), chunk.type), chunk.data]
+        count += 1
+    if count > CHUNKS_MOST:
+        raise UnsupportedImageError(f"{count:,} chunks of metadata; a file holds {CHUNKS_MOST:,}")
+    data = b"".join(found)
+    if len(data) > METADATA_MOST:
         raise UnsupportedImageError(
-            f"{len(found):,} bytes of metadata; a file holds {METADATA_MOST:,}"
+            f"{len(data):,} bytes of metadata; a file holds {METADATA_MOST:,}"
         )
-    return found
+    return data
 
 
 def unpack(data: bytes, channels: int, bit_depth: int) -> tuple[Chunk, ...]:
@@ -50,7 +57,7 @@ def unpack(data: bytes, channels: int, bit_depth: int) -> tuple[Chunk, ...]:
 
 
 def _chunks(data: bytes) -> Iterator[Chunk]:
-    offset, after = 0, False
+    offset, count, after = 0, 0, False
     while offset < len(data):
         if len(data) - offset < _HEAD.size:
             raise FormatError(f"damaged: the metadata end inside a chunk, at byte {offset}")
@@ -59,6 +66,9 @@ def _chunks(data: bytes) -> Iterator[Chunk]:
         if offset > len(data):
             raise FormatError(f"damaged: metadata {kind!r} claim {length} bytes")
         if kind != _PIXELS:
+            count += 1
+            if count > CHUNKS_MOST:
+                raise FormatError(f"damaged: more than {CHUNKS_MOST:,} chunks of metadata")
             yield Chunk(kind, data[begin:offset], after)
         elif length or after:
             raise FormatError("damaged: the metadata have pixels")

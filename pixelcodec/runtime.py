@@ -68,22 +68,22 @@ class Compute:
 def make_engine(
     network: IntegerNetwork, backend: str | None = None, device: str = "auto"
 ) -> Engine:
-    """Make ``network`` ready to run; the last few are kept.
+    """Make ``network`` ready to run; the few that were used last are kept.
 
     Raises:
         BackendError: the back end or device cannot be used.
         ModelError: sums of the network could overflow.
     """
     key = (network.sha256, backend or os.environ.get(ENVIRONMENT_VARIABLE), resolve_device(device))
-    with _lock:
-        if key not in _engines:
-            if len(_engines) >= _ENGINES_KEPT:
-                _engines.pop(next(iter(_engines)))
-            _engines[key] = Engine(network, backend, key[2])
-        return _engines[key]
+    with _engines_lock:
+        engine = _engines.pop(key, None) or Engine(network, backend, key[2])
+        _engines[key] = engine  # the last used stand last
+        if len(_engines) > _ENGINES_KEPT:
+            _engines.pop(next(iter(_engines)))
+        return engine
 
 
-_lock = Lock()
+_engines_lock = Lock()
 _ENGINES_KEPT = 8
 _engines: dict[tuple[str, str | None, str], Engine] = {}
 
@@ -166,19 +166,20 @@ def cpu_threads(count: int | None) -> Iterator[None]:
     """
     if count is not None and count < 0:
         raise ValueError(f"{count} threads: there must be 1 or more")
-    with _lock:
+    with _threads_lock:
         first = _threads_before[0] if _threads_before else torch.get_num_threads()
         torch.set_num_threads(count or 1)
         _threads_before.append(first)
     try:
         yield
     finally:
-        with _lock:
+        with _threads_lock:
             before = _threads_before.pop()
             if not _threads_before:
                 torch.set_num_threads(before)
 
 
+_threads_lock = Lock()
 _threads_before: list[int] = []
 """For each call that is running, the CPU threads before the first of them."""
 

@@ -6,7 +6,7 @@ A network is causal: it completes an image from what lies above and to the left,
 of what lies below.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from PIL import Image
 
 from pixelcodec import exact
 from pixelcodec.api import as_picture
-from pixelcodec.coder import floor, sample_type
+from pixelcodec.coder import BRANCHES, floor, sample_type
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
@@ -245,7 +245,7 @@ def fill(
     program, (height, width, channels) = engine.program, given.shape
     coder = StripCoder(engine, width, channels, restart=True)
     finished = pixel_counter(progress, count * height * width)
-    together = max(1, STACK_PIXELS // (height * width))
+    together = max(1, _pixels_together(program.bit_depth, temperature) // (height * width))
     dtype = sample_type(program.bit_depth)
     drawn = np.empty((count, *given.shape), dtype)
     with exact.undisturbed(engine.device):
@@ -265,6 +265,11 @@ def fill(
                 part[where] = found.reshape(part[where].shape)
     images: Images = drawn.view(np.bool_) if program.bit_depth == 1 else drawn
     return images[..., 0] if channels == 1 else images
+
+
+def _pixels_together(bit_depth: int, temperature: float) -> int:
+    """Fewer where a pixel takes a table of 65,536 masses."""
+    return STACK_PIXELS >> 8 if bit_depth == 16 and temperature != 1 else STACK_PIXELS
 
 
 def dice(seed: int, image: int, shape: tuple[int, ...]) -> Floats:
@@ -304,14 +309,42 @@ def draw(
         uint8, of 16 bits uint16 [n].
     """
     bit_depth = levels.bit_length() - 1
+    if temperature == 1:
+        return _inverted(distribution, dice, levels)
     edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(dice), 1))
     masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor(bit_depth)
     dtype = sample_type(bit_depth)
     if temperature == 0:
         likeliest: Samples = masses.argmax(1).astype(dtype)
         return likeliest
-    if temperature != 1:
-        masses = (masses / masses.max(1, keepdims=True)) ** (1 / temperature)
-    ends = masses.cumsum(1)
-    drawn: Samples = (ends <= (dice * ends[:, -1])[:, None]).sum(1).astype(dtype)
+    ends = ((masses / masses.max(1, keepdims=True)) ** (1 / temperature)).cumsum(1)
+    passed = (ends <= (dice * ends[:, -1])[:, None]).sum(1)
+    drawn: Samples = np.minimum(passed, levels - 1).astype(dtype)
     return drawn
+
+
+def _inverted(distribution: Distribution, dice: Floats, levels: int) -> Samples:
+    """The samples below which there is no more mass than the dice say, found digit by digit."""
+    bit_depth = levels.bit_length() - 1
+
+    def mass_below(edges: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        return distribution.cumulative(edges).astype(np.int64) + edges * floor(bit_depth)
+
+    drawn = np.zeros((len(dice), 1), np.int32)
+    lowest, whole = mass_below(np.broadcast_to(np.int32([0, levels]), (len(dice), 2)).copy()).T
+    thrown = np.minimum(
+        dice * (whole - lowest), whole - lowest - 0.5
+    )  # a product may be rounded up
+    for stride in _strides(levels):
+        ends = np.minimum(drawn + stride * np.arange(1, BRANCHES, dtype=np.int32), levels)
+        passed = mass_below(ends) - lowest[:, None] <= thrown[:, None]
+        drawn += stride * passed.sum(1, dtype=np.int32)[:, None]
+    return drawn[:, 0].astype(sample_type(bit_depth))
+
+
+def _strides(levels: int) -> Iterator[int]:
+    """Of digits that make any of so many levels, the largest first."""
+    if levels > BRANCHES:
+        for stride in _strides(-(-levels // BRANCHES)):
+            yield BRANCHES * stride
+    yield 1

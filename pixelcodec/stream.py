@@ -18,8 +18,9 @@ import io
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Self, TypedDict, Unpack
 
@@ -70,15 +71,38 @@ class Decoding(Coding, total=False):
     max_bytes: int
 
 
+def check_keywords(how: Mapping[str, object], keywords: type[Coding]) -> None:
+    """Refuse keywords that nothing takes: a limit that is misspelt would limit nothing.
+
+    Args:
+        how: keywords of a call.
+        keywords: :class:`Encoding` or :class:`Decoding`.
+
+    Raises:
+        TypeError: there are others.
+    """
+    known = sorted(keywords.__optional_keys__)
+    for name in how:
+        if name not in known:
+            near = "".join(
+                f"; did you mean {each!r}?" for each in get_close_matches(name, known, 1)
+            )
+            raise TypeError(f"unknown keyword {name!r}{near}")
+
+
 class _GivenUpError(Exception):
     """Ends a file that nobody wants any longer."""
+
+
+_CLOSED, _GIVEN_UP, _FAILED = "closed", "given up", "given up, as an earlier call failed"
 
 
 class RowWriter:
     """Write an image to a file, rows as they come; :func:`stream_writer` makes one.
 
     As a context manager it closes itself, and leaves the file unfinished where an error ended
-    the block.
+    the block. Where something fails that rows are not to blame for, as a full disk, the image is
+    given up: what was written cannot become a whole file.
 
     Attributes:
         header: of the file; which model it names is not settled before the first strip is there,
@@ -110,7 +134,9 @@ class RowWriter:
             UnsupportedImageError: there are no images of such a shape, or the model codes none.
             ModelError: as :func:`pixelcodec.encode`.
             BackendError: likewise.
+            TypeError: ``how`` has a keyword that is none.
         """
+        check_keywords(how, Encoding)
         self._verifier: Verifier | None = None
         if how.get("verify"):
             self._verifier = fh = Verifier(fh, chunks, width * height, how)
@@ -138,7 +164,7 @@ class RowWriter:
         if len(self._plans) == 1 and self._plans[0].is_settled:
             self._settle(self._plans[0])
         self._owned = ExitStack()
-        self._ended = False
+        self._ended = ""
         self._held: list[Samples] = []
         self._rows = self._strips = self._crc = 0
 
@@ -153,9 +179,13 @@ class RowWriter:
 
         Raises:
             UnsupportedImageError: as :meth:`write`.
+            ValueError: likewise.
         """
+        self._check_open()
+        samples = self._samples(rows)
         if self._begun is None:
-            self._adapt(self._samples(rows))
+            with self._whole_or_given_up():
+                self._adapt(samples)
 
     def write(self, rows: Samples) -> None:
         """Take the next rows, and write those strips that are whole with them.
@@ -167,12 +197,69 @@ class RowWriter:
         Raises:
             UnsupportedImageError: they are of another kind or shape.
             ValueError: the image has fewer rows, or is closed or given up.
+            OSError: the file cannot be written.
         """
-        if self._ended:
-            raise ValueError("the image is ended")
+        self._check_open()
         samples = self._samples(rows)
         if self._rows + len(samples) > self.header.height:
             raise ValueError(f"all {self.header.height} rows are written, and more are given")
+        with self._whole_or_given_up():
+            self._write(samples)
+
+    def close(self) -> None:
+        """Write the end mark; the file is then whole, and to close it again does nothing.
+
+        A file of :func:`create` gets its name now, or never where this raises.
+
+        Raises:
+            ValueError: rows are missing, or the image is given up.
+            VerificationError: the file does not decode to them.
+            OSError: the file cannot be written, or there is another of its name by now.
+        """
+        if self._ended == _CLOSED:
+            return
+        self._check_open()
+        with self._whole_or_given_up(), self._owned:
+            if self._rows != self.header.height:
+                raise ValueError(f"{self._rows} of {self.header.height} rows are written")
+            _, writer = self._begin()
+            writer.close(self._crc)
+            if self._verifier is not None:
+                self._verifier.finish()
+        self._ended = _CLOSED
+
+    def abort(self) -> None:
+        """Give up, unless it is closed: a file of :func:`create` goes away, and gets no name."""
+        self._ended = self._ended or _GIVEN_UP
+        with suppress(_GivenUpError), self._owned:
+            raise _GivenUpError
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Close it, unless an error is on its way: that file never gets its name."""
+        if kind is not None:
+            self.abort()
+        elif self._ended != _GIVEN_UP:
+            self.close()
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise ValueError(f"the image is {self._ended}")
+
+    @contextmanager
+    def _whole_or_given_up(self) -> Iterator[None]:
+        """Give up where something fails: a file that lacks what was lost would look whole."""
+        try:
+            yield
+        except BaseException:  # Ctrl-C too
+            self._ended = _FAILED
+            self.abort()
+            raise
+
+    def _write(self, samples: Samples) -> None:
         begin = 0
         while begin < len(samples):
             block = samples[begin : begin + self._missing()]
@@ -183,44 +270,6 @@ class RowWriter:
             else:
                 self._held.append(block)
                 self._strip()
-
-    def close(self) -> None:
-        """Write the end mark; the file is then whole, and to close it again does nothing.
-
-        A file of :func:`create` gets its name now, or never where this raises.
-
-        Raises:
-            ValueError: rows are missing.
-            VerificationError: the file does not decode to them.
-            OSError: the file cannot be written, or there is another of its name by now.
-        """
-        if self._ended:
-            return
-        with self._owned:
-            if self._rows != self.header.height:
-                raise ValueError(f"{self._rows} of {self.header.height} rows are written")
-            _, writer = self._begin()
-            writer.close(self._crc)
-            if self._verifier is not None:
-                self._verifier.finish()
-        self._ended = True
-
-    def abort(self) -> None:
-        """Give up, unless it is closed: a file of :func:`create` goes away, and gets no name."""
-        with suppress(_GivenUpError), self._owned:
-            raise _GivenUpError
-        self._ended = True
-
-    def __enter__(self) -> Self:
-        """Return the writer."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        """Close it, unless an error is on its way: that file never gets its name."""
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _missing(self) -> int:
         """Rows that the strip in hand still needs."""
@@ -362,12 +411,18 @@ class Decoder:
     """
 
     def __init__(self, **how: Unpack[Decoding]) -> None:
-        """Wait for the first bytes."""
+        """Wait for the first bytes.
+
+        Raises:
+            TypeError: ``how`` has a keyword that is none.
+        """
+        check_keywords(how, Decoding)
         self.header: container.Header | None = None
         self.chunks: tuple[Chunk, ...] = ()
         self._parser = container.Parser()
         self._how, self._compute = how, Compute.of(how)
         self._failure: Exception | None = None
+        self._finished = False
         self._parts: list[bytes] = []
         self._strips = self._crc = 0
 
@@ -379,7 +434,8 @@ class Decoder:
     def write(self, data: bytes) -> list[Samples]:
         """Take the next bytes, of any count, and give the rows that can be had.
 
-        What it once raised, it raises again at each call that follows.
+        Where they are damaged, rows before the damage are given, and the next call raises. What was
+        once raised is raised again at each call that follows.
 
         Returns:
             Blocks of rows from top to bottom, often none: [n, width] where there is one channel,
@@ -390,6 +446,7 @@ class Decoder:
             FormatError: this is not a ``.pxc`` file, or it is damaged.
             ModelError: the model that wrote it is not installed, or is not ``model``.
             BackendError: the back end or device cannot be used.
+            ValueError: it was said that there are no more bytes.
         """
         return self._take(data) if data else []
 
@@ -399,18 +456,26 @@ class Decoder:
         Raises:
             FormatError: the file is not whole, or the rows were not those encoded.
         """
+        self._finished = True
         self._take(b"")
 
     def _take(self, data: bytes) -> list[Samples]:
         if self._failure is not None:
             raise self._failure
+        if data and self._finished:
+            raise ValueError("bytes after finish()")
+        found: list[Samples] = []
         try:
             with self._compute.running():
-                found = [self._next(record) for record in self._parser.records(data)]
+                for record in self._parser.records(data):
+                    rows = self._next(record)
+                    if rows is not None:
+                        found.append(rows)
         except Exception as error:
             self._failure = error
-            raise
-        return [rows for rows in found if rows is not None]
+            if not found:
+                raise
+        return found
 
     def _next(self, record: container.Record) -> Samples | None:
         match record:

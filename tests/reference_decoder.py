@@ -181,6 +181,8 @@ def read_metadata(tag: bytes, payload: bytes, header: Header) -> list[MetadataCh
             raise ValueError("pixels in the metadata")
         else:
             after = True
+    if len(found) > 2**16:
+        raise ValueError("metadata in too many chunks")
     critical = [chunk for chunk in found if chunk.type[:1].isupper()]
     if critical and not (len(critical) == 1 and fits(critical[0], header)):
         raise ValueError("metadata with a palette that does not fit, or with something unknown")

@@ -12,6 +12,7 @@ import pixelcodec
 from pixelcodec import metadata
 from pixelcodec.container import METADATA_MOST
 from pixelcodec.errors import FormatError, UnsupportedImageError
+from pixelcodec.metadata import CHUNKS_MOST
 from pixelcodec.pictures import Chunk, Picture
 
 TYPES = [b"iCCP", b"eXIf", b"tEXt", b"iTXt", b"pHYs", b"prVt"]
@@ -53,6 +54,15 @@ def test_more_than_a_file_holds_are_refused(model: str | None) -> None:
     with pytest.raises(UnsupportedImageError, match=message):
         pixelcodec.encode_to(stream, picture, model=model)
     assert stream.getvalue() == b""
+
+
+def test_more_chunks_than_a_file_holds_are_refused() -> None:
+    with pytest.raises(UnsupportedImageError, match="65,537 chunks of metadata; a file holds 65,5"):
+        metadata.pack([Chunk(b"tEXt", b"")] * (CHUNKS_MOST + 1))
+    most = metadata.pack([Chunk(b"tEXt", b"")] * CHUNKS_MOST)
+    assert len(metadata.unpack(most, 1, 8)) == CHUNKS_MOST
+    with pytest.raises(FormatError, match="more than 65,536 chunks of metadata"):
+        metadata.unpack(most + record(b"tEXt"), 1, 8)
 
 
 def record(kind: bytes, data: bytes = b"", length: int | None = None) -> bytes:

@@ -15,7 +15,7 @@ from PIL import Image
 from coding import random_network, randomised
 from pictures import scene
 from pixelcodec import evaluation, sampling
-from pixelcodec.coder import FLOOR
+from pixelcodec.coder import FLOOR, floor
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
@@ -94,6 +94,26 @@ def test_the_ends_of_chance_draw_levels_that_can_be(
     masses = Known(np.array([[0, 3 * 10**8, 0]], np.int32))
     for dice, level in ((0.0, first), (1 - 2.0**-53, last)):
         assert draw(masses, np.array([dice]), 3, temperature) == [level]
+
+
+@pytest.mark.parametrize("levels", [2, 3, 16, 17, 256, 2**16])
+def test_samples_are_found_by_digits_in_memory_that_levels_do_not_count_in(levels: int) -> None:
+    masses = np.random.default_rng(levels).integers(0, 2**28 // levels, (5, levels))
+    ends = masses.cumsum(1)
+
+    class Uneven(Known):
+        def cumulative(self, edges: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+            assert edges.shape[1] <= 17
+            return super().cumulative(edges)
+
+    throws = np.array([0.0, 0.3, 0.7, 0.99, 1 - 2.0**-53])
+    bits = levels.bit_length() - 1
+    ends = (masses + floor(bits)).cumsum(1)
+    expected = [
+        np.searchsorted(end, throw * end[-1], "right")
+        for end, throw in zip(ends, throws, strict=True)
+    ]
+    np.testing.assert_array_equal(draw(Uneven(masses.astype(np.int32)), throws, levels), expected)
 
 
 # Models ------------------------------------------------------------------------------------------

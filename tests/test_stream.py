@@ -18,6 +18,7 @@ from pixelcodec import Decoder, Encoder, Picture, api, container, stream
 from pixelcodec.errors import FormatError, PixelcodecError, UnsupportedImageError
 from pixelcodec.parallel import StripTask, decode_strips
 from pixelcodec.pictures import Chunk
+from pixelcodec.strips import ImageEncoder
 from robustness.mutations import sealed, split
 
 MODEL = "photo-s"
@@ -124,10 +125,10 @@ class TestEncoder:
     def test_the_count_of_rows_is_kept(self) -> None:
         encoder = Encoder(4, 2, model=MODEL)
         encoder.write(np.zeros((1, 4, 3), np.uint8))
-        with pytest.raises(ValueError, match="1 of 2 rows are written"):
-            encoder.finish()
         with pytest.raises(ValueError, match="all 2 rows are written, and more are given"):
             encoder.write(np.zeros((2, 4, 3), np.uint8))
+        with pytest.raises(ValueError, match="1 of 2 rows are written"):
+            encoder.finish()
 
 
 class TestDecoder:
@@ -168,6 +169,24 @@ class TestDecoder:
             assert decoder.write(piece) == []
         assert (decoder.header.width, decoder.header.height) == (5, 3)
         assert decoder.chunks == PALETTE
+
+    def test_rows_above_the_damage_are_given_however_the_bytes_come(self) -> None:
+        samples = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+        data = bytearray(encoded((3, 8, ()), samples, strip_rows=2))
+        data[-24] ^= 1  # in the last strip
+        decoder = Decoder()
+        (rows,) = decoder.write(bytes(data))
+        np.testing.assert_array_equal(rows, samples[:2])
+        for again in (lambda: decoder.write(b"more"), decoder.finish):
+            with pytest.raises(FormatError, match="strip 2 of 2"):
+                again()
+
+    def test_nothing_comes_after_the_last_bytes(self) -> None:
+        decoder = Decoder()
+        decoder.write(encoded((3, 8, ()), np.zeros((3, 5, 3), np.uint8)))
+        decoder.finish()
+        with pytest.raises(ValueError, match="after finish"):
+            decoder.write(b"more")
 
     def test_damage_is_told_again_and_again(self) -> None:
         data = bytearray(encoded((3, 8, ()), np.zeros((3, 5, 3), np.uint8)))
@@ -246,9 +265,35 @@ class TestFiles:
             writer.write(samples)
             writer.abort()
             assert list(tmp_path.iterdir()) == []
-            with pytest.raises(ValueError, match="is ended"):
-                writer.write(samples[:0])
+            for more in (writer.write, writer.adapt, lambda rows: writer.close()):
+                with pytest.raises(ValueError, match="is given up"):
+                    more(samples[:0])
         assert list(tmp_path.iterdir()) == []
+
+    def test_what_fails_gives_up_the_image(
+        self, tmp_path: Path, samples: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Without this, later strips and the end mark would make a file that looks whole."""
+        writer = pixelcodec.create(tmp_path / "a.pxc", 5, 7, model=MODEL, strip_rows=2)
+        writer.write(samples[:2])
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageEncoder, "encode", lambda *call: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                writer.write(samples[2:4])
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(ValueError, match="is given up, as an earlier call failed"):
+            writer.write(samples[4:])
+        with pytest.raises(ValueError, match="is given up, as an earlier call failed"), writer:
+            pass
+
+    def test_rows_that_are_refused_give_up_nothing(self, tmp_path: Path, samples: Any) -> None:
+        with pixelcodec.create(tmp_path / "a.pxc", 5, 7, model=MODEL) as writer:
+            with pytest.raises(UnsupportedImageError):
+                writer.write(samples[:, :4])
+            with pytest.raises(ValueError, match="all 7 rows are written, and more are given"):
+                writer.write(np.concatenate([samples, samples]))
+            writer.write(samples)
+        np.testing.assert_array_equal(pixelcodec.decode((tmp_path / "a.pxc").read_bytes()), samples)
 
     def test_what_cannot_begin_leaves_nothing(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedImageError):
@@ -330,6 +375,22 @@ class TestFiles:
             for row in samples:
                 writer.write(row[np.newaxis])
         assert sink.getvalue() == pixelcodec.encode(samples, model=MODEL, strip_rows=3)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda data, rows: pixelcodec.decode_image(data, max_pixel=1), "max_pixels"),
+        (lambda data, rows: pixelcodec.decode_picture(data, jobs=2, max_byte=1), "max_bytes"),
+        (lambda data, rows: Decoder(moddel="photo-s"), "model"),
+        (lambda data, rows: pixelcodec.encode_to(io.BytesIO(), rows, verifyy=True), "verify"),
+        (lambda data, rows: Encoder(5, 7, efort=3), "effort"),
+    ],
+)
+def test_keywords_that_are_misspelt_are_refused(call: Any, name: str) -> None:
+    rows = np.zeros((7, 5, 3), np.uint8)
+    with pytest.raises(TypeError, match=f"unknown keyword .*; did you mean '{name}'"):
+        call(encoded((3, 8, ()), rows), rows)
 
 
 def test_threads_do_not_disturb_each_other() -> None:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models.network import IntegerNetwork
+from pixelcodec.models.network import ID_BYTES, IntegerNetwork
 
 _FOLDER = Path(str(files(__name__)))
 
@@ -56,10 +56,14 @@ def _installed(name: str) -> IntegerNetwork:
     return load_file(_FOLDER / f"{name}.safetensors")
 
 
-@cache
 def find(model_id: bytes) -> str | None:
     """Name of the installed model whose files carry ``model_id``, or None."""
-    return next((name for name in names() if load(name).model_id == model_id), None)
+    return _by_id().get(model_id)
+
+
+@cache
+def _by_id() -> dict[bytes, str]:
+    return {bytes.fromhex(card(name)["sha256"])[:ID_BYTES]: name for name in names()}
 
 
 def load_file(path: Path) -> IntegerNetwork:
