@@ -1,7 +1,7 @@
 """``pixelcodec encode``: image files to .pxc files."""
 
 from functools import partial
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 import click
 
@@ -16,10 +16,14 @@ from pixelcodec.cli.common import (
     path_argument,
 )
 from pixelcodec.cli.files import explained, not_an_image, read_bytes, unchanged
-from pixelcodec.cli.progress import Report, Step
+from pixelcodec.cli.progress import Remaining, Report, Step
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
 from pixelcodec.cli.work import Sink, Task
+
+if TYPE_CHECKING:  # they import NumPy
+    from pixelcodec.container import Header, Record
+    from pixelcodec.pictures import Picture
 
 
 class Choices(TypedDict):
@@ -157,7 +161,7 @@ def encode_file(
         with explained(task.source, not_an_image):
             picture = read_picture(source)
         samples = picture.samples.size
-        meter = _Meter(sink, samples, report)
+        meter = _Meter(sink, picture, report)
         progress = None if report is None else meter.progress
         api.encode_to(meter, picture, progress=progress, **choices, **compute)
     changed = changed_pixels(picture.samples) if choices["discard_invisible"] else 0
@@ -171,24 +175,47 @@ def encode_file(
 
 
 class _Meter:
-    """Counts the bytes on their way to a sink, and reports them with the pixels done."""
+    """Counts the bytes on their way to a sink, and reports them with how far the work is.
 
-    def __init__(self, sink: Sink, samples: int, report: Report | None) -> None:
-        self._sink, self._samples, self._report = sink, samples, report
-        self._step = Step(0, 0)
+    The work is more than the image: pixels are fitted to, coded again, decoded to verify. They
+    move the bar; what is reported are pixels of the image, and samples whose strips are written.
+    """
+
+    def __init__(self, sink: Sink, picture: "Picture", report: Report | None) -> None:
+        from pixelcodec.container import Parser
+
+        self._sink, self._picture, self._report = sink, picture, report
+        self._parser, self._remaining = Parser(), Remaining()
+        self._rows = self._strips = 0
+        self._header: Header | None = None
         self.size = 0
 
     def write(self, data: bytes, /) -> int:
-        self.size += len(data)
-        if self._step.total:
-            written = self._samples * self._step.done // self._step.total
-            self._tell(self._step._replace(samples=written, size=self.size))
-        return self._sink.write(data)
+        taken = self._sink.write(data)
+        self.size += taken
+        if self._report is not None and taken:
+            for record in self._parser.records(bytes(data[:taken])):
+                self._count(record)
+            self._tell(self._report)
+        return taken
 
     def progress(self, done: int, total: int) -> None:
-        self._tell(self._step._replace(done=done, total=total))
-
-    def _tell(self, step: Step) -> None:
-        self._step = step
+        self._remaining.update(done, total)
         if self._report is not None:
-            self._report(step)
+            self._tell(self._report)
+
+    def _count(self, record: "Record") -> None:
+        from pixelcodec.container import Part, Start
+
+        match record:
+            case Start(header):
+                self._header = header
+            case Part(last=True) if self._header is not None:
+                self._rows += self._header.strip_height(self._strips)
+                self._strips += 1
+
+    def _tell(self, report: Report) -> None:
+        height, width, channels = self._picture.samples.shape
+        pixels = height * width
+        done = int(pixels * (1 - self._remaining.part))
+        report(Step(done, pixels, self._rows * width * channels, self.size))

@@ -23,8 +23,9 @@ from pictures import scene
 from pixelcodec.cli import progress
 from pixelcodec.cli.batch import Batch
 from pixelcodec.cli.common import Failure
+from pixelcodec.cli.encode import Choices, encode_file
 from pixelcodec.cli.inputs import Source, plan_outputs
-from pixelcodec.cli.progress import Report, Step, now_and_then
+from pixelcodec.cli.progress import Remaining, Report, Step, now_and_then
 from pixelcodec.cli.work import Sink, Task
 from pixelcodec.cli.workers import FileWorkers
 
@@ -358,6 +359,52 @@ def test_the_bar_shows_the_bits_so_far(photos: Path, bar: Bar) -> None:
     assert not any("bpsp" in rate for rate in rates[:2])  # no strip is written yet
     assert len({rate for rate in rates if "bpsp" in rate}) >= 3
     assert rates[-1].endswith(f"{8 * size / samples:.3f} bpsp")
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("strip_rows", [4, None])
+def test_steps_count_the_image_once(photos: Path, verify: bool, strip_rows: int | None) -> None:
+    steps, sink = list[Step](), Bytes()
+    choices: Choices = {
+        "verify": verify,
+        "model": M[1],
+        "strip_rows": strip_rows,
+        "tile": None,
+        "restart": False,
+        "effort": 2,
+        "discard_invisible": False,
+    }
+
+    encode_file(
+        Task(photos / "a.png", Path("a.pxc")),
+        sink,
+        steps.append,
+        choices=choices,
+        compute={"device": "cpu", "threads": None, "backend": None},
+    )
+
+    height, width, channels = 9, 11, 3
+    assert steps[-1] == (height * width, height * width, height * width * channels, len(sink))
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    rows = {min(n, height) for n in range(0, height + 4, strip_rows or height)}
+    assert {step.samples for step in steps} == {n * width * channels for n in rows}
+
+
+def test_the_bar_never_goes_back(photos: Path, bar: Bar) -> None:
+    run("encode", photos / "a.png", "-e", "max")
+
+    completed = [fields["completed"] for fields in bar.shown]
+    assert completed == sorted(completed)
+    assert (completed[0], completed[-1]) == (0, bar.total)
+
+
+def test_what_remains_shrinks_where_there_turns_out_to_be_more() -> None:
+    remaining, parts = Remaining(), list[float]()
+    for done, total in ((0, 4), (1, 4), (2, 4), (2, 8), (5, 8), (8, 8), (8, 8)):
+        remaining.update(done, total)
+        parts.append(remaining.part)
+
+    assert parts == [1, 0.75, 0.5, 0.5, 0.25, 0, 0]
 
 
 def test_the_bar_of_one_file_has_its_name(photos: Path, bar: Bar) -> None:
