@@ -131,8 +131,8 @@ def examples(*lines: str) -> str:
 
 
 def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
-    """Add an argument that is a path. That the file exists is for opening it to find out."""
-    return click.argument(name, type=click.Path(path_type=Path), **settings)
+    """Add an argument that is a path. Whether it can be read is for opening it to find out."""
+    return click.argument(name, type=click.Path(path_type=Path, readable=False), **settings)
 
 
 def output_option(help_text: str, **settings: Any) -> Callable[[Command], Command]:

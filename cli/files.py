@@ -97,8 +97,14 @@ def is_folder(path: Path) -> bool:
 
 @contextmanager
 def binary_input(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, or standard input for ``-``, to read bytes from front to back."""
+    """Open a file, or standard input for ``-``, to read bytes from front to back.
+
+    Raises:
+        OSError: It cannot be opened, or standard input is a terminal.
+    """
     if path == STANDARD_STREAM:
+        if is_terminal(sys.stdin.buffer):
+            raise OSError("refusing to read bytes from a terminal; name a file, or use a pipe")
         yield sys.stdin.buffer
     else:
         with path.open("rb") as stream:

@@ -92,6 +92,8 @@ def plan_outputs(
         tasks = [Task(each.path, out_dir / each.place.with_suffix(suffix)) for each in sources]
     else:
         tasks = [Task(source.path, default_output(source.path, suffix)) for source in sources]
+    if output is None:
+        _refuse_what_may_be_an_output(sources, suffix)
     mistake = not_an_image if suffix == suffixes.PXC else not_pxc
     refused = {
         task.source: what
@@ -119,6 +121,14 @@ def make_folders(tasks: Iterable[Task], out_dir: Path) -> None:
         out_dir.mkdir(parents=True, exist_ok=True)
         for folder in {task.target.parent for task in tasks if task.target}:
             folder.mkdir(parents=True, exist_ok=True)
+
+
+def _refuse_what_may_be_an_output(sources: Iterable[Source], suffix: str) -> None:
+    """Refuse inputs that are not there and are called as outputs are: other programs take those."""
+    outputs = {suffixes.PXC} if suffix == suffixes.PXC else suffixes.IMAGES
+    for source in sources:
+        if source.path.suffix.lower() in outputs and not os.path.lexists(source.path):
+            raise click.UsageError(f"{source.path} does not exist; an output is named by -o")
 
 
 def _refuse_overwriting_inputs(tasks: Iterable[Task]) -> None:

@@ -913,7 +913,9 @@ def process(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("arguments", [["-V"], ["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE])
+@pytest.mark.parametrize(
+    "arguments", [["-V"], ["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE]
+)
 def test_help_and_usage_errors_do_not_wait_for_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from pixelcodec.cli.main import main\n"

@@ -1,5 +1,10 @@
 """Slips of the user: files of the wrong kind, names that cannot be meant. Each is told."""
 
+import io
+import os
+import sys
+from errno import EACCES
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +12,11 @@ import pytest
 
 from commands import M, names, run, save
 from pictures import scene
+from pixelcodec.cli import files
 from pixelcodec.pictures import Picture, write_picture
 from pixelcodec.pictures.files import format_of
+
+encoding = import_module("pixelcodec.cli.encode")  # whose name the command has, too
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -60,6 +68,61 @@ def test_a_pxc_file_is_no_image(arguments: tuple[str, ...], photo: Path) -> None
 
     assert result.exit_code == 1
     assert result.stderr == f"pixelcodec: {A_PXC}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("decode", "photo.pxc", "new.png"),
+        ("decode", "photo.pxc", "new.tif"),
+        ("decode", "new.png"),
+        ("encode", "photo.png", "new.pxc"),
+        ("encode", "photo.png", "new.pxc", "--out-dir", "out"),
+    ],
+    ids=" ".join,
+)
+def test_a_second_file_is_no_output(arguments: tuple[str, ...], photo: Path) -> None:
+    before = names(Path())
+
+    result = run(*arguments)
+
+    new = next(each for each in arguments if each.startswith("new"))
+    assert result.exit_code == 2
+    assert f"Error: {new} does not exist; an output is named by -o\n" in result.stderr
+    assert names(Path()) == before
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify"])
+def test_bytes_are_not_read_from_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "is_terminal", lambda stream: stream is not sys.stdout.buffer)
+
+    result = run(command, "-", stdin=b"typed")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "pixelcodec: -: refusing to read bytes from a terminal; name a file, or use a pipe\n"
+    )
+
+
+def test_a_batch_goes_on_after_a_file_that_may_not_be_read(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(scene(6, 7, 3), "other.png")
+    read = files.read_bytes
+
+    def refuse_photo(path: Path) -> io.BytesIO:
+        if path == photo:
+            raise PermissionError(EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(encoding, "read_bytes", refuse_photo)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # what root never meets
+
+    result = run("encode", photo, "other.png", "--out-dir", "out", *M)
+
+    assert result.exit_code == 1
+    assert "pixelcodec: photo.png: Permission denied\n" in result.stderr
+    assert names(Path("out")) == {"other.pxc"}
 
 
 def test_a_batch_goes_on_after_a_file_of_the_wrong_kind(photo: Path) -> None:
