@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pixelcodec import suffixes
-from pixelcodec.cli.common import errors_about
+from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import (
     STANDARD_STREAM,
     default_output,
@@ -35,6 +35,8 @@ def check_output(paths: Sequence[Path], output: Path | None, out_dir: Path | Non
         return
     if out_dir is not None:
         raise click.UsageError("give -o or --out-dir, not both")
+    if is_folder(output):
+        raise click.UsageError(f"-o {output} is a folder; --out-dir takes a folder")
     if len(paths) > 1 or is_folder(paths[0]):
         raise click.UsageError("-o names the output of one file; --out-dir takes those of several")
 
@@ -117,10 +119,12 @@ def passed_over(paths: Iterable[Path]) -> str | None:
 
 def make_folders(tasks: Iterable[Task], out_dir: Path) -> None:
     """Make the folders of the outputs."""
-    with errors_about(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for folder in {task.target.parent for task in tasks if task.target}:
-            folder.mkdir(parents=True, exist_ok=True)
+    for folder in (out_dir, *{task.target.parent for task in tasks if task.target}):
+        with errors_about(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:
+                raise Failure(folder, "this is a file, not a folder") from error
 
 
 def _refuse_what_may_be_an_output(sources: Iterable[Source], suffix: str) -> None:

@@ -60,6 +60,10 @@ def test_an_image_is_no_pxc_file(arguments: tuple[str, ...], photo: Path) -> Non
         ("encode", "photo.pxc"),
         ("encode", "photo.pxc", "-f"),
         ("encode", "photo.pxc", "-o", "other.pxc"),
+        ("compare", "photo.pxc"),
+        ("eval", "photo.pxc", *M),
+        ("complete", "photo.pxc", "--mask", "lower", "-o", "other.png", *M),
+        ("complete", "photo.png", "--mask", "photo.pxc", "-o", "other.png", *M),
     ],
     ids=" ".join,
 )
@@ -68,6 +72,7 @@ def test_a_pxc_file_is_no_image(arguments: tuple[str, ...], photo: Path) -> None
 
     assert result.exit_code == 1
     assert result.stderr == f"pixelcodec: {A_PXC}\n"
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -172,6 +177,44 @@ def test_an_output_has_the_name_of_a_file(command: str, output: str, why: str, p
     assert result.exit_code == 2
     assert why in result.stderr
     assert names(Path()) == before
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_files_and_folders_are_told_apart(command: str, photo: Path) -> None:
+    source = "photo.pxc" if command == "decode" else "photo.png"
+    Path("folder").mkdir()
+    Path("file").touch()
+
+    output = run(command, source, "-o", "folder")
+    out_dir = run(command, source, "--out-dir", "file")
+
+    assert output.exit_code == 2
+    assert "Error: -o folder is a folder; --out-dir takes a folder\n" in output.stderr
+    assert out_dir.exit_code == 1
+    assert out_dir.stderr == "pixelcodec: file: this is a file, not a folder\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (scene(7, 7, 3), "differs from other.png: shape (6, 7, 3), not (7, 7, 3)"),
+        (scene(6, 7), "differs from other.png: shape (6, 7, 3), not (6, 7, 1)"),
+        (scene(6, 7, 3).astype(np.uint16), "differs from other.png: 8-bit RGB, not 16-bit RGB"),
+        (None, "No such file or directory"),
+    ],
+    ids=["size", "channels", "bits", "missing"],
+)
+def test_verify_looks_before_it_decodes(
+    other: np.ndarray | None, what: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other is not None:
+        write_picture(Picture.from_array(other), "other.png")
+    monkeypatch.setattr(import_module("pixelcodec.cli.verify"), "read_pxc", None)
+
+    result = run("verify", "photo.pxc", "other.png", *M)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f": {what}\n")
 
 
 @pytest.mark.parametrize("format", ["heic", "gif", "jxl"])

@@ -160,6 +160,8 @@ def test_a_mask_that_cannot_be_is_refused() -> None:
     for name in ("colours.png", "turned.png", "black.png", "text.png", "absent.png", "middle"):
         result = run("complete", "image.png", "--mask", name, "-o", "out.png")
         assert_fails_in_one_line(result, name)
+        if not Path(name).exists():
+            assert f"{name}: this is neither lower, right, left, upper nor a file" in result.stderr
     assert not Path("out.png").exists()
 
 
