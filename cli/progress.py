@@ -192,7 +192,8 @@ def _bar() -> "Bar":
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # Lines of others keep paths in one piece, to be copied.
+        console=Console(stderr=True, soft_wrap=True),
         transient=True,
         # Lines on standard output go around the bar where both are on the same screen; elsewhere
         # they are somebody's data.

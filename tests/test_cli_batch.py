@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
@@ -431,6 +432,20 @@ def test_quiet_shows_no_bar(photos: Path, bar: Bar) -> None:
     run("encode", "-q", "-r", photos, *M)
 
     assert bar.shown == []
+
+
+def test_lines_beside_the_bar_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    line = f"pixelcodec: a folder/{'of a long name/' * 5}photo.png: truncated"
+
+    with progress.files_bar({Path("photo.png"): 1}):
+        print(line, file=sys.stderr)
+
+    assert f"{line}\n" in screen.getvalue()
 
 
 def test_the_last_step_of_a_file_is_always_shown() -> None:
