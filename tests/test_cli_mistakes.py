@@ -13,6 +13,8 @@ import pytest
 from commands import M, names, run, save
 from pictures import scene
 from pixelcodec.cli import files
+from pixelcodec.cli.suggestions import installed_models
+from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, write_picture
 from pixelcodec.pictures.files import format_of
 
@@ -177,6 +179,41 @@ def test_an_output_has_the_name_of_a_file(command: str, output: str, why: str, p
     assert result.exit_code == 2
     assert why in result.stderr
     assert names(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ("photom", "no model 'photom'; did you mean photo-m?"),
+        ("standrd", "no model 'standrd'; did you mean standard?"),
+        ("nosuch", "no model 'nosuch'; installed are c"),
+        ("nosuch.safetensors", "no model file nosuch.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("command", ["encode", "decode", "verify", "compare", "map", "eval"])
+def test_a_model_that_is_not_there_is_wrong_usage(
+    command: str, model: str, what: str, photo: Path
+) -> None:
+    result = run(command, photo, "photo.pxc", "-m", model)
+
+    assert result.exit_code == 2
+    assert f"Error: Invalid value for '-m' / '--model': {what}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "verify", "eval"])
+def test_a_device_that_is_not_there_is_wrong_usage(
+    command: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    result = run(command, photo, "--device", "cuda")
+
+    assert result.exit_code == 2
+    assert "no CUDA device is available; use --device cpu" in result.stderr
+
+
+def test_names_of_models_are_known_without_torch() -> None:
+    assert installed_models() == sorted(zoo.names())
 
 
 @pytest.mark.parametrize("command", ["encode", "decode"])
