@@ -10,6 +10,7 @@ from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
     MODEL_NAMES,
     Compute,
+    ModelName,
     compute_options,
     errors_about,
     examples,
@@ -64,6 +65,7 @@ class EffortNumber(click.ParamType):  # type: ignore[type-arg]  # older clicks h
 @click.option(
     "-m",
     "--model",
+    type=ModelName(),
     metavar="NAME",
     shell_complete=model_names,
     help=f"{MODEL_NAMES} Or: standard, which is PNG or WebP inside. "
@@ -155,6 +157,7 @@ def encode_file(
     from pixelcodec import api
     from pixelcodec.invisible import changed_pixels
     from pixelcodec.pictures import read_picture
+    from pixelcodec.pictures.files import format_of
 
     with errors_about(task.source), unchanged(task.source):
         source = read_bytes(task.source)
@@ -167,10 +170,13 @@ def encode_file(
     changed = changed_pixels(picture.samples) if choices["discard_invisible"] else 0
     not_identical = f"; not identical: {changed:,} invisible pixels changed" if changed else ""
     not_kept = f"{task.source}: not kept: {', '.join(picture.not_kept)}\n"
+    data = source.getvalue()
+    was_smaller = format_of(data[:16]) == "JPEG" and meter.size > len(data)
+    better_kept = "; larger than the JPEG, which is worth keeping" if was_smaller else ""
     return (
         f"{not_kept if picture.not_kept else ''}"
         f"{task.target}: {meter.size:,} bytes, {bits_per_sample(meter.size, samples):.3f} bpsp, "
-        f"{meter.size / len(source.getbuffer()):.1%} of the source file{not_identical}"
+        f"{meter.size / len(data):.1%} of the source file{better_kept}{not_identical}"
     )
 
 
