@@ -29,6 +29,7 @@ from pixelcodec.cli.inputs import (
     plan_outputs,
 )
 from pixelcodec.cli.progress import Report, Watch, files_bar
+from pixelcodec.cli.signals import leave_to_main_thread
 from pixelcodec.cli.work import Loss, Sink, Task, Work
 
 Call = Callable[[Work, Task, Sink, Report | None], str | None]
@@ -227,14 +228,17 @@ def _in_workers(tasks: Sequence[Task], do: Do, jobs: int, tell: Tell) -> None:
     from pixelcodec.workers import next_of
 
     finished: SimpleQueue[Future[tuple[Task, Outcome]]] = SimpleQueue()
-    with ThreadPoolExecutor(jobs) as threads, FileWorkers() as workers:
+    with (
+        ThreadPoolExecutor(jobs, initializer=leave_to_main_thread) as threads,
+        FileWorkers() as workers,
+    ):
         try:
             for task in tasks:
                 future = threads.submit(lambda task: (task, do(task, workers.call)), task)
                 future.add_done_callback(finished.put)
             for _ in tasks:
                 tell(*next_of(finished).result())
-        except BaseException:  # Ctrl-C too: the workers end now, and then the threads
+        except BaseException:  # signals too: the workers end now, and then the threads
             threads.shutdown(wait=False, cancel_futures=True)
             raise
 

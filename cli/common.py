@@ -5,12 +5,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any, TypedDict, TypeVar
 
 import click
 
-from pixelcodec.cli.suggestions import model_names
+from pixelcodec.cli.suggestions import installed_models, model_names
 from pixelcodec.errors import PixelcodecError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -38,10 +39,23 @@ def _zero_is_auto(ctx: click.Context, param: click.Parameter, value: int) -> int
     return value or None
 
 
+def _there(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value == "cuda" and not ctx.resilient_parsing:  # to look is to import torch
+        from pixelcodec.errors import BackendError
+        from pixelcodec.runtime import resolve_device
+
+        try:
+            resolve_device(value)
+        except BackendError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
 _COMPUTE_OPTIONS = (
     click.option(
         "--device",
         type=click.Choice(["auto", "cpu", "cuda"]),
+        callback=_there,
         default="auto",
         show_default=True,
         help="Where the network runs.",
@@ -53,7 +67,8 @@ _COMPUTE_OPTIONS = (
         default=0,
         callback=_zero_is_auto,
         metavar="N",
-        help="CPU threads. By default one: the pieces of work are too small for more.",
+        help="CPU threads; 0, the default, means one. More than one is usually slower, as the "
+        "pieces of work are small; for many files there is -j, of encode and its like.",
     ),
     # No default here: the library reads the environment variable itself, for every caller.
     click.option(
@@ -63,11 +78,32 @@ _COMPUTE_OPTIONS = (
     ),
 )
 
+
+class ModelName(click.ParamType):  # type: ignore[type-arg]  # older clicks have none
+    """The name of an installed model, ``standard``, or the path of a ``.safetensors`` file."""
+
+    name = "model"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The name as it is."""
+        if value.endswith(".safetensors"):
+            if not os.path.exists(value):
+                self.fail(f"no model file {value}", param, ctx)
+            return value
+        names = [*installed_models(), "standard"]
+        if value not in names:
+            near = get_close_matches(value, names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"installed are {', '.join(names[:-1])}"
+            self.fail(f"no model {value!r}; {hint}", param, ctx)
+        return value
+
+
 MODEL_NAMES = "A name that `pixelcodec models` lists, or a .safetensors file."
 
 model_option = click.option(
     "-m",
     "--model",
+    type=ModelName(),
     default="photo-m",
     show_default=True,
     metavar="NAME",
@@ -77,6 +113,7 @@ model_option = click.option(
 written_by_option = click.option(
     "-m",
     "--model",
+    type=ModelName(),
     metavar="NAME",
     shell_complete=model_names,
     help=f"What wrote FILE: {MODEL_NAMES[0].lower()}{MODEL_NAMES[1:]} "
@@ -131,8 +168,8 @@ def examples(*lines: str) -> str:
 
 
 def path_argument(name: str, **settings: Any) -> Callable[[Command], Command]:
-    """Add an argument that is a path. That the file exists is for opening it to find out."""
-    return click.argument(name, type=click.Path(path_type=Path), **settings)
+    """Add an argument that is a path. Whether it can be read is for opening it to find out."""
+    return click.argument(name, type=click.Path(path_type=Path, readable=False), **settings)
 
 
 def output_option(help_text: str, **settings: Any) -> Callable[[Command], Command]:

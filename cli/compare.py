@@ -10,6 +10,7 @@ from pixelcodec.cli.common import (
     MODEL_NAMES,
     Compute,
     Failure,
+    ModelName,
     compute_options,
     errors_about,
     examples,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # they import NumPy and Pillow
     "--model",
     "models",
     multiple=True,
+    type=ModelName(),
     metavar="NAME",
     shell_complete=model_names,
     help=f"Of pixelcodec, a column besides what makes the smallest file. {MODEL_NAMES} "

@@ -1,5 +1,6 @@
 """``pixelcodec complete``: an image of which a model draws a part anew."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -7,6 +8,7 @@ import click
 
 from pixelcodec.cli.common import (
     Compute,
+    Failure,
     compute_options,
     count_option,
     errors_about,
@@ -19,7 +21,7 @@ from pixelcodec.cli.common import (
     seed_option,
     temperature_option,
 )
-from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, read_bytes
+from pixelcodec.cli.files import STANDARD_STREAM, atomic_output, read_image
 from pixelcodec.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -75,11 +77,11 @@ def complete(
     import numpy as np
 
     from pixelcodec import sampling
-    from pixelcodec.pictures import Picture, check_format, read_picture, write_picture
+    from pixelcodec.pictures import Picture, check_format, write_picture
 
     image_format = "png" if output == STANDARD_STREAM else output.suffix
     with errors_about(image):
-        picture = read_picture(read_bytes(image))
+        picture = read_image(image)
         pixels = picture.to_array()
     hole = _mask(mask, *pixels.shape[:2])
     with errors_about(output):
@@ -109,12 +111,13 @@ def _mask(name: str, height: int, width: int) -> "Mask":
     """The mask of a half, or in a file, of which the levels of 128 and above are white."""
     from pixelcodec import sampling
     from pixelcodec.errors import UnsupportedImageError
-    from pixelcodec.pictures import read_picture
 
     if name in sampling.HALVES:
         return sampling.half(name, height, width)
+    if not os.path.exists(name):
+        raise Failure(name, f"this is neither {', '.join(sampling.HALVES)} nor a file")
     with errors_about(name):
-        samples = read_picture(name).to_array()
+        samples = read_image(Path(name)).to_array()
         if samples.shape != (height, width):
             raise UnsupportedImageError(
                 f"a mask must be gray or bilevel, {width} x {height} pixels as the image"

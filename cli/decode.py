@@ -19,7 +19,7 @@ from pixelcodec.cli.common import (
     path_argument,
     written_by_option,
 )
-from pixelcodec.cli.files import STANDARD_STREAM, binary_input, explained, not_pxc
+from pixelcodec.cli.files import STANDARD_STREAM, binary_input, explained, is_folder, not_pxc
 from pixelcodec.cli.progress import Report, Step
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Loss, Sink, Task, Work
@@ -90,7 +90,9 @@ def decode(
 
     if sum((preview, partial, region is not None)) > 1:
         raise click.UsageError("give one of --region, --preview and --partial")
-    if batch.output is not None:  # found out now, not after the work
+    if batch.output is not None and not is_folder(
+        batch.output
+    ):  # found out now, not after the work
         with errors_about(batch.output):
             check_format(batch.output, _format(batch.output))
     work: Work

@@ -1,7 +1,7 @@
 """``pixelcodec encode``: image files to .pxc files."""
 
 from functools import partial
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 import click
 
@@ -10,16 +10,21 @@ from pixelcodec.cli.batch import Batch, conversion_options
 from pixelcodec.cli.common import (
     MODEL_NAMES,
     Compute,
+    ModelName,
     compute_options,
     errors_about,
     examples,
     path_argument,
 )
 from pixelcodec.cli.files import explained, not_an_image, read_bytes, unchanged
-from pixelcodec.cli.progress import Report, Step
+from pixelcodec.cli.progress import Remaining, Report, Step
 from pixelcodec.cli.suggestions import model_names
 from pixelcodec.cli.tables import bits_per_sample
 from pixelcodec.cli.work import Sink, Task
+
+if TYPE_CHECKING:  # they import NumPy
+    from pixelcodec.container import Header, Record
+    from pixelcodec.pictures import Picture
 
 
 class Choices(TypedDict):
@@ -60,6 +65,7 @@ class EffortNumber(click.ParamType):  # type: ignore[type-arg]  # older clicks h
 @click.option(
     "-m",
     "--model",
+    type=ModelName(),
     metavar="NAME",
     shell_complete=model_names,
     help=f"{MODEL_NAMES} Or: standard, which is PNG or WebP inside. "
@@ -151,44 +157,71 @@ def encode_file(
     from pixelcodec import api
     from pixelcodec.invisible import changed_pixels
     from pixelcodec.pictures import read_picture
+    from pixelcodec.pictures.files import format_of
 
     with errors_about(task.source), unchanged(task.source):
         source = read_bytes(task.source)
         with explained(task.source, not_an_image):
             picture = read_picture(source)
         samples = picture.samples.size
-        meter = _Meter(sink, samples, report)
+        meter = _Meter(sink, picture, report)
         progress = None if report is None else meter.progress
         api.encode_to(meter, picture, progress=progress, **choices, **compute)
     changed = changed_pixels(picture.samples) if choices["discard_invisible"] else 0
     not_identical = f"; not identical: {changed:,} invisible pixels changed" if changed else ""
     not_kept = f"{task.source}: not kept: {', '.join(picture.not_kept)}\n"
+    data = source.getvalue()
+    was_smaller = format_of(data[:16]) == "JPEG" and meter.size > len(data)
+    better_kept = "; larger than the JPEG, which is worth keeping" if was_smaller else ""
     return (
         f"{not_kept if picture.not_kept else ''}"
         f"{task.target}: {meter.size:,} bytes, {bits_per_sample(meter.size, samples):.3f} bpsp, "
-        f"{meter.size / len(source.getbuffer()):.1%} of the source file{not_identical}"
+        f"{meter.size / len(data):.1%} of the source file{better_kept}{not_identical}"
     )
 
 
 class _Meter:
-    """Counts the bytes on their way to a sink, and reports them with the pixels done."""
+    """Counts the bytes on their way to a sink, and reports them with how far the work is.
 
-    def __init__(self, sink: Sink, samples: int, report: Report | None) -> None:
-        self._sink, self._samples, self._report = sink, samples, report
-        self._step = Step(0, 0)
+    The work is more than the image: pixels are fitted to, coded again, decoded to verify. They
+    move the bar; what is reported are pixels of the image, and samples whose strips are written.
+    """
+
+    def __init__(self, sink: Sink, picture: "Picture", report: Report | None) -> None:
+        from pixelcodec.container import Parser
+
+        self._sink, self._picture, self._report = sink, picture, report
+        self._parser, self._remaining = Parser(), Remaining()
+        self._rows = self._strips = 0
+        self._header: Header | None = None
         self.size = 0
 
     def write(self, data: bytes, /) -> int:
-        self.size += len(data)
-        if self._step.total:
-            written = self._samples * self._step.done // self._step.total
-            self._tell(self._step._replace(samples=written, size=self.size))
-        return self._sink.write(data)
+        taken = self._sink.write(data)
+        self.size += taken
+        if self._report is not None and taken:
+            for record in self._parser.records(bytes(data[:taken])):
+                self._count(record)
+            self._tell(self._report)
+        return taken
 
     def progress(self, done: int, total: int) -> None:
-        self._tell(self._step._replace(done=done, total=total))
-
-    def _tell(self, step: Step) -> None:
-        self._step = step
+        self._remaining.update(done, total)
         if self._report is not None:
-            self._report(step)
+            self._tell(self._report)
+
+    def _count(self, record: "Record") -> None:
+        from pixelcodec.container import Part, Start
+
+        match record:
+            case Start(header):
+                self._header = header
+            case Part(last=True) if self._header is not None:
+                self._rows += self._header.strip_height(self._strips)
+                self._strips += 1
+
+    def _tell(self, report: Report) -> None:
+        height, width, channels = self._picture.samples.shape
+        pixels = height * width
+        done = int(pixels * (1 - self._remaining.part))
+        report(Step(done, pixels, self._rows * width * channels, self.size))

@@ -18,7 +18,7 @@ from pixelcodec.cli.common import (
     path_argument,
     quiet_option,
 )
-from pixelcodec.cli.files import image_files, read_bytes
+from pixelcodec.cli.files import image_files, read_image
 from pixelcodec.cli.folders import DataFolder, data_option
 from pixelcodec.cli.progress import progress_bar
 from pixelcodec.cli.tables import table
@@ -138,10 +138,9 @@ def _evaluate(
 ) -> tuple["Evaluation", float | None]:
     from pixelcodec import evaluation
     from pixelcodec.models.train import float_bits
-    from pixelcodec.pictures import read_picture
 
     with errors_about(file):
-        image = read_picture(read_bytes(file)).to_array()
+        image = read_image(file).to_array()
         found = evaluation.evaluate(image, model, compute)
     if network is None:
         return found, None
@@ -151,6 +150,8 @@ def _evaluate(
 def _print(rows: list[Row], as_json: bool, with_float: bool) -> None:
     if as_json:
         click.echo(json.dumps([_as_dict(*row) for row in rows], indent=2))
+        return
+    if not rows:
         return
     head = ["image", *(["float bpsp"] if with_float else []), "model bpsp", "file bpsp", "overhead"]
     lines = [_line(str(path), found, bits) for path, found, bits in rows]

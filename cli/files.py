@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from errno import EEXIST
 from io import BufferedWriter, BytesIO, RawIOBase
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from pixelcodec import suffixes
 from pixelcodec.cli.common import Failure
 from pixelcodec.cli.progress import is_terminal
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.new_file import new_file
+
+if TYPE_CHECKING:  # they import NumPy
+    from pixelcodec.pictures import Picture
 
 STANDARD_STREAM = Path("-")
 
@@ -97,8 +100,14 @@ def is_folder(path: Path) -> bool:
 
 @contextmanager
 def binary_input(path: Path) -> Iterator[BinaryIO]:
-    """Open a file, or standard input for ``-``, to read bytes from front to back."""
+    """Open a file, or standard input for ``-``, to read bytes from front to back.
+
+    Raises:
+        OSError: It cannot be opened, or standard input is a terminal.
+    """
     if path == STANDARD_STREAM:
+        if is_terminal(sys.stdin.buffer):
+            raise OSError("refusing to read bytes from a terminal; name a file, or use a pipe")
         yield sys.stdin.buffer
     else:
         with path.open("rb") as stream:
@@ -109,6 +118,20 @@ def read_bytes(path: Path) -> BytesIO:
     """Read a whole input into memory, where image readers can seek in it."""
     with binary_input(path) as stream:
         return BytesIO(stream.read())
+
+
+def read_image(path: Path) -> "Picture":
+    """Read an image file; of a .pxc file it is said that it is one.
+
+    Raises:
+        Failure: It is one.
+        UnsupportedImageError: It is no image that can be held.
+        OSError: It cannot be read.
+    """
+    from pixelcodec.pictures import read_picture
+
+    with explained(path, not_an_image):
+        return read_picture(read_bytes(path))
 
 
 def default_output(source: Path, suffix: str) -> Path:

@@ -98,9 +98,13 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
     return f"{file}\n{indented(header)}\n\n{indented(_strip_table(facts))}"
 
 
+def is_palette(facts: "FileInfo") -> bool:
+    """Return whether samples are indices."""
+    return facts.channels == 1 and any(kind == "PLTE" for kind, _ in facts.metadata)
+
+
 def _shape(facts: "FileInfo") -> str:
-    is_palette = facts.channels == 1 and any(kind == "PLTE" for kind, _ in facts.metadata)
-    return shape_name(facts.height, facts.width, facts.channels, is_palette)
+    return shape_name(facts.height, facts.width, facts.channels, is_palette(facts))
 
 
 def _strip_table(facts: "FileInfo") -> str:

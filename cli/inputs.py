@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pixelcodec import suffixes
-from pixelcodec.cli.common import errors_about
+from pixelcodec.cli.common import Failure, errors_about
 from pixelcodec.cli.files import (
     STANDARD_STREAM,
     default_output,
@@ -35,6 +35,8 @@ def check_output(paths: Sequence[Path], output: Path | None, out_dir: Path | Non
         return
     if out_dir is not None:
         raise click.UsageError("give -o or --out-dir, not both")
+    if is_folder(output):
+        raise click.UsageError(f"-o {output} is a folder; --out-dir takes a folder")
     if len(paths) > 1 or is_folder(paths[0]):
         raise click.UsageError("-o names the output of one file; --out-dir takes those of several")
 
@@ -92,6 +94,8 @@ def plan_outputs(
         tasks = [Task(each.path, out_dir / each.place.with_suffix(suffix)) for each in sources]
     else:
         tasks = [Task(source.path, default_output(source.path, suffix)) for source in sources]
+    if output is None:
+        _refuse_what_may_be_an_output(sources, suffix)
     mistake = not_an_image if suffix == suffixes.PXC else not_pxc
     refused = {
         task.source: what
@@ -115,10 +119,20 @@ def passed_over(paths: Iterable[Path]) -> str | None:
 
 def make_folders(tasks: Iterable[Task], out_dir: Path) -> None:
     """Make the folders of the outputs."""
-    with errors_about(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
-        for folder in {task.target.parent for task in tasks if task.target}:
-            folder.mkdir(parents=True, exist_ok=True)
+    for folder in (out_dir, *{task.target.parent for task in tasks if task.target}):
+        with errors_about(folder):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except FileExistsError as error:
+                raise Failure(folder, "this is a file, not a folder") from error
+
+
+def _refuse_what_may_be_an_output(sources: Iterable[Source], suffix: str) -> None:
+    """Refuse inputs that are not there and are called as outputs are: other programs take those."""
+    outputs = {suffixes.PXC} if suffix == suffixes.PXC else suffixes.IMAGES
+    for source in sources:
+        if source.path.suffix.lower() in outputs and not os.path.lexists(source.path):
+            raise click.UsageError(f"{source.path} does not exist; an output is named by -o")
 
 
 def _refuse_overwriting_inputs(tasks: Iterable[Task]) -> None:

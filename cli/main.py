@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from pixelcodec import __version__
+from pixelcodec.cli.signals import ending_cleanly
 
 COMMANDS = (
     *("encode", "decode", "info", "verify", "compare", "map"),
@@ -48,10 +49,11 @@ class LazyGroup(click.Group):
             ctx.exit(INTERRUPTED)
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
-        """Run the command line; end with the shell's own status on Ctrl-C, whenever it comes."""
+        """Run the command line; end with the shell's own status on a signal, whenever it comes."""
         settings["standalone_mode"] = False  # where click would take Ctrl-C for a failure
         try:
-            status = super().main(*arguments, **settings)
+            with ending_cleanly():
+                status = super().main(*arguments, **settings)
         except click.ClickException as error:
             error.show()
             status = error.exit_code
@@ -61,10 +63,10 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="pixelcodec")
+@click.version_option(__version__, "-V", "--version", prog_name="pixelcodec")
 def main() -> None:
     """Lossless image compression by learned autoregressive models.
 
     A file may be - for standard input or output. Exit status: 0 done, 1 failed, 2 wrong usage, 130
-    interrupted.
+    interrupted (129 and 143 by SIGHUP and SIGTERM).
     """

@@ -9,6 +9,7 @@ import click
 from pixelcodec.cli.common import (
     MODEL_NAMES,
     Compute,
+    ModelName,
     compute_options,
     errors_about,
     examples,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # they import NumPy, Pillow and torch
 @click.option(
     "-m",
     "--model",
+    type=ModelName(),
     metavar="NAME",
     shell_complete=model_names,
     help=f"{MODEL_NAMES} [default: what makes the smallest file, or what a .pxc file names]",

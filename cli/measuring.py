@@ -9,7 +9,7 @@ from time import perf_counter
 import numpy as np
 
 from pixelcodec.cli.common import Failure, errors_about
-from pixelcodec.cli.files import read_bytes
+from pixelcodec.cli.files import explained, not_an_image, read_bytes
 from pixelcodec.cli.progress import Progress
 from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, is_ours
 from pixelcodec.cli.tables import shape_name
@@ -144,7 +144,8 @@ def measure_image(
     """
     with errors_about(path):
         source = read_bytes(path)
-        picture = _without_metadata(read_picture(source))
+        with explained(path, not_an_image):
+            picture = _without_metadata(read_picture(source))
         colours = picture.in_colour()
     results, failures = _as_given(source.getvalue(), picture), []
     left_out = []

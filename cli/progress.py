@@ -17,7 +17,7 @@ Progress = Callable[[int, int], None]
 class Step(NamedTuple):
     """How far the work on a file is.
 
-    ``done`` of ``total`` pixels; of those, so many ``samples`` are written, in ``size`` bytes.
+    ``done`` of ``total`` pixels of the image; so many ``samples`` are written, in ``size`` bytes.
     """
 
     done: int
@@ -88,6 +88,24 @@ def now_and_then(report: Report, seconds: float = 0.1) -> Report:
             report(step)
 
     return pass_on
+
+
+class Remaining:
+    """What remains of some work, which never grows where there turns out to be more to do.
+
+    Attributes:
+        part: 1 at first, 0 in the end.
+    """
+
+    def __init__(self) -> None:
+        """Begin."""
+        self.part, self._done = 1.0, 0
+
+    def update(self, done: int, total: int) -> None:
+        """Of all that is known of now, so much is done."""
+        if total > self._done:
+            self.part *= (total - done) / (total - self._done)
+        self._done = done
 
 
 class _Files:
@@ -174,7 +192,8 @@ def _bar() -> "Bar":
         TextColumn("{task.percentage:>3.0f}%"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        # Lines of others keep paths in one piece, to be copied.
+        console=Console(stderr=True, soft_wrap=True),
         transient=True,
         # Lines on standard output go around the bar where both are on the same screen; elsewhere
         # they are somebody's data.

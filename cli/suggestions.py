@@ -16,11 +16,8 @@ Items = list[CompletionItem]
 
 def model_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
     """Give the installed models; where none goes on so, a file is meant."""
-    spec = find_spec("pixelcodec.models.zoo")  # to import it is to import torch
-    assert spec is not None
-    assert spec.origin is not None
-    names = sorted(path.stem for path in Path(spec.origin).parent.glob("*.safetensors"))
-    return _plain([name for name in names if name.startswith(incomplete)]) or _any_file(incomplete)
+    names = [name for name in installed_models() if name.startswith(incomplete)]
+    return _plain(names) or _any_file(incomplete)
 
 
 def pxc_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> Items:
@@ -34,6 +31,14 @@ def pxc_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> It
     if any(quote(name) != name for name in names) or any(Path(name).is_dir() for name in found):
         return _any_file(incomplete)
     return _plain(names) or _any_file(incomplete)
+
+
+def installed_models() -> list[str]:
+    """Return the names that :func:`pixelcodec.models.zoo.names` returns."""
+    spec = find_spec("pixelcodec.models.zoo")  # to import it is to import torch
+    assert spec is not None
+    assert spec.origin is not None
+    return sorted(path.stem for path in Path(spec.origin).parent.glob("*.safetensors"))
 
 
 def _plain(names: list[str]) -> Items:

@@ -152,7 +152,11 @@ def _model_file(ctx: click.Context, param: click.Parameter, path: Path) -> Path:
     help="Where the network trains.",
 )
 @click.option(
-    "-T", "--threads", type=click.IntRange(0, THREADS_MOST), default=0, help="CPU threads; 0: all."
+    "-T",
+    "--threads",
+    type=click.IntRange(0, THREADS_MOST),
+    default=0,
+    help="CPU threads; 0, the default, means all.",
 )
 @quiet_option
 @click.pass_context

@@ -19,7 +19,15 @@ from pixelcodec.cli.common import (
     written_by_option,
 )
 from pixelcodec.cli.decode import read_pxc
-from pixelcodec.cli.files import explained, is_folder, not_an_image, not_pxc, read_bytes
+from pixelcodec.cli.files import (
+    STANDARD_STREAM,
+    binary_input,
+    explained,
+    is_folder,
+    not_pxc,
+    read_image,
+)
+from pixelcodec.cli.info import is_palette
 from pixelcodec.cli.progress import Report
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.work import Sink, Task
@@ -64,11 +72,16 @@ def verify_file(
     compute: Compute,
 ) -> str:
     """Decode one file, compare it with ``original`` if given, and say that all is well."""
-    picture = read_pxc(task.source, report, model, compute)
     if original is None:
+        read_pxc(task.source, report, model, compute)
         return f"{task.source}: intact"
-    expected = _read_original(original)
-    if what := difference(picture, expected):
+    with errors_about(original):
+        expected = read_image(original)
+    # Decoding takes time: what the header tells comes first.
+    what = _difference_in_header(task.source, expected) or difference(
+        read_pxc(task.source, report, model, compute), expected
+    )
+    if what:
         raise Failure(task.source, f"differs from {original}: {what}")
     but = f", but for what is not kept: {', '.join(expected.not_kept)}" if expected.not_kept else ""
     return f"{task.source}: identical to {original}{but}"
@@ -86,11 +99,23 @@ def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
     return batch, None
 
 
-def _read_original(path: Path) -> "Picture":
-    from pixelcodec.pictures import read_picture
+def _difference_in_header(file: Path, original: "Picture") -> str | None:
+    """Say what differs by the header of a .pxc file; nothing of standard input, read once only."""
+    from pixelcodec import api
+    from pixelcodec.plan import Shape
 
-    with errors_about(path), explained(path, not_an_image):
-        return read_picture(read_bytes(path))
+    if file == STANDARD_STREAM:
+        return None
+    with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
+        facts = api.inspect(stream)
+    shape = Shape(facts.width, facts.height, facts.channels, facts.bit_depth, is_palette(facts))
+    return _form_differs((facts.height, facts.width, facts.channels), shape.kind, original)
+
+
+def _form_differs(shape: tuple[int, ...], kind: str, original: "Picture") -> str | None:
+    if shape != original.samples.shape:
+        return f"shape {shape}, not {original.samples.shape}"
+    return None if kind == original.kind else f"{kind}, not {original.kind}"
 
 
 def difference(decoded: "Picture", original: "Picture") -> str | None:
@@ -100,10 +125,8 @@ def difference(decoded: "Picture", original: "Picture") -> str | None:
     from pixelcodec.invisible import invisible
 
     found, expected = decoded.samples, original.samples
-    if found.shape != expected.shape:
-        return f"shape {found.shape}, not {expected.shape}"
-    if decoded.kind != original.kind:
-        return f"{decoded.kind}, not {original.kind}"
+    if what := _form_differs(found.shape, decoded.kind, original):
+        return what
     differs = (found != expected).any(2)
     if differs.any():
         y, x = map(int, np.argwhere(differs)[0])  # from top to bottom and left to right

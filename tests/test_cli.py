@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -178,6 +179,7 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         everyday=lambda: list(MODELS),
         card=card,
         load=lambda name: network,
+        __spec__=find_spec("pixelcodec.models.zoo"),
     )
     monkeypatch.setitem(sys.modules, "pixelcodec.models.zoo", fake)  # type: ignore[arg-type]
     monkeypatch.setattr(pixelcodec.models, "zoo", fake, raising=False)
@@ -343,6 +345,7 @@ def test_what_decodes_leaves_all_choices_to_the_library(
 
 @pytest.mark.parametrize("command", ["decode", "verify"])
 def test_what_decodes_passes_each_option_on(command: str, pxc: Path, api: FakeApi) -> None:
+    Path("mine.safetensors").touch()
     api.calls.clear()
 
     run(
@@ -913,7 +916,9 @@ def process(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE])
+@pytest.mark.parametrize(
+    "arguments", [["-V"], ["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE]
+)
 def test_help_and_usage_errors_do_not_wait_for_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from pixelcodec.cli.main import main\n"

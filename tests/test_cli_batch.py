@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
@@ -23,8 +24,9 @@ from pictures import scene
 from pixelcodec.cli import progress
 from pixelcodec.cli.batch import Batch
 from pixelcodec.cli.common import Failure
+from pixelcodec.cli.encode import Choices, encode_file
 from pixelcodec.cli.inputs import Source, plan_outputs
-from pixelcodec.cli.progress import Report, Step, now_and_then
+from pixelcodec.cli.progress import Remaining, Report, Step, now_and_then
 from pixelcodec.cli.work import Sink, Task
 from pixelcodec.cli.workers import FileWorkers
 
@@ -360,6 +362,52 @@ def test_the_bar_shows_the_bits_so_far(photos: Path, bar: Bar) -> None:
     assert rates[-1].endswith(f"{8 * size / samples:.3f} bpsp")
 
 
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("strip_rows", [4, None])
+def test_steps_count_the_image_once(photos: Path, verify: bool, strip_rows: int | None) -> None:
+    steps, sink = list[Step](), Bytes()
+    choices: Choices = {
+        "verify": verify,
+        "model": M[1],
+        "strip_rows": strip_rows,
+        "tile": None,
+        "restart": False,
+        "effort": 2,
+        "discard_invisible": False,
+    }
+
+    encode_file(
+        Task(photos / "a.png", Path("a.pxc")),
+        sink,
+        steps.append,
+        choices=choices,
+        compute={"device": "cpu", "threads": None, "backend": None},
+    )
+
+    height, width, channels = 9, 11, 3
+    assert steps[-1] == (height * width, height * width, height * width * channels, len(sink))
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    rows = {min(n, height) for n in range(0, height + 4, strip_rows or height)}
+    assert {step.samples for step in steps} == {n * width * channels for n in rows}
+
+
+def test_the_bar_never_goes_back(photos: Path, bar: Bar) -> None:
+    run("encode", photos / "a.png", "-e", "max")
+
+    completed = [fields["completed"] for fields in bar.shown]
+    assert completed == sorted(completed)
+    assert (completed[0], completed[-1]) == (0, bar.total)
+
+
+def test_what_remains_shrinks_where_there_turns_out_to_be_more() -> None:
+    remaining, parts = Remaining(), list[float]()
+    for done, total in ((0, 4), (1, 4), (2, 4), (2, 8), (5, 8), (8, 8), (8, 8)):
+        remaining.update(done, total)
+        parts.append(remaining.part)
+
+    assert parts == [1, 0.75, 0.5, 0.5, 0.25, 0, 0]
+
+
 def test_the_bar_of_one_file_has_its_name(photos: Path, bar: Bar) -> None:
     run("encode", photos / "a.png", *M)
 
@@ -384,6 +432,20 @@ def test_quiet_shows_no_bar(photos: Path, bar: Bar) -> None:
     run("encode", "-q", "-r", photos, *M)
 
     assert bar.shown == []
+
+
+def test_lines_beside_the_bar_are_not_wrapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = StringIO()
+    monkeypatch.setattr(screen, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    line = f"pixelcodec: a folder/{'of a long name/' * 5}photo.png: truncated"
+
+    with progress.files_bar({Path("photo.png"): 1}):
+        print(line, file=sys.stderr)
+
+    assert f"{line}\n" in screen.getvalue()
 
 
 def test_the_last_step_of_a_file_is_always_shown() -> None:

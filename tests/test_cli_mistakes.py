@@ -1,5 +1,10 @@
 """Slips of the user: files of the wrong kind, names that cannot be meant. Each is told."""
 
+import io
+import os
+import sys
+from errno import EACCES
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +12,13 @@ import pytest
 
 from commands import M, names, run, save
 from pictures import scene
+from pixelcodec.cli import files
+from pixelcodec.cli.suggestions import installed_models
+from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, write_picture
 from pixelcodec.pictures.files import format_of
+
+encoding = import_module("pixelcodec.cli.encode")  # whose name the command has, too
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -52,6 +62,10 @@ def test_an_image_is_no_pxc_file(arguments: tuple[str, ...], photo: Path) -> Non
         ("encode", "photo.pxc"),
         ("encode", "photo.pxc", "-f"),
         ("encode", "photo.pxc", "-o", "other.pxc"),
+        ("compare", "photo.pxc"),
+        ("eval", "photo.pxc", *M),
+        ("complete", "photo.pxc", "--mask", "lower", "-o", "other.png", *M),
+        ("complete", "photo.png", "--mask", "photo.pxc", "-o", "other.png", *M),
     ],
     ids=" ".join,
 )
@@ -60,6 +74,62 @@ def test_a_pxc_file_is_no_image(arguments: tuple[str, ...], photo: Path) -> None
 
     assert result.exit_code == 1
     assert result.stderr == f"pixelcodec: {A_PXC}\n"
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("decode", "photo.pxc", "new.png"),
+        ("decode", "photo.pxc", "new.tif"),
+        ("decode", "new.png"),
+        ("encode", "photo.png", "new.pxc"),
+        ("encode", "photo.png", "new.pxc", "--out-dir", "out"),
+    ],
+    ids=" ".join,
+)
+def test_a_second_file_is_no_output(arguments: tuple[str, ...], photo: Path) -> None:
+    before = names(Path())
+
+    result = run(*arguments)
+
+    new = next(each for each in arguments if each.startswith("new"))
+    assert result.exit_code == 2
+    assert f"Error: {new} does not exist; an output is named by -o\n" in result.stderr
+    assert names(Path()) == before
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "info", "verify"])
+def test_bytes_are_not_read_from_a_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "is_terminal", lambda stream: stream is not sys.stdout.buffer)
+
+    result = run(command, "-", stdin=b"typed")
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "pixelcodec: -: refusing to read bytes from a terminal; name a file, or use a pipe\n"
+    )
+
+
+def test_a_batch_goes_on_after_a_file_that_may_not_be_read(
+    photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(scene(6, 7, 3), "other.png")
+    read = files.read_bytes
+
+    def refuse_photo(path: Path) -> io.BytesIO:
+        if path == photo:
+            raise PermissionError(EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(encoding, "read_bytes", refuse_photo)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # what root never meets
+
+    result = run("encode", photo, "other.png", "--out-dir", "out", *M)
+
+    assert result.exit_code == 1
+    assert "pixelcodec: photo.png: Permission denied\n" in result.stderr
+    assert names(Path("out")) == {"other.pxc"}
 
 
 def test_a_batch_goes_on_after_a_file_of_the_wrong_kind(photo: Path) -> None:
@@ -109,6 +179,79 @@ def test_an_output_has_the_name_of_a_file(command: str, output: str, why: str, p
     assert result.exit_code == 2
     assert why in result.stderr
     assert names(Path()) == before
+
+
+@pytest.mark.parametrize(
+    ("model", "what"),
+    [
+        ("photom", "no model 'photom'; did you mean photo-m?"),
+        ("standrd", "no model 'standrd'; did you mean standard?"),
+        ("nosuch", "no model 'nosuch'; installed are c"),
+        ("nosuch.safetensors", "no model file nosuch.safetensors"),
+    ],
+)
+@pytest.mark.parametrize("command", ["encode", "decode", "verify", "compare", "map", "eval"])
+def test_a_model_that_is_not_there_is_wrong_usage(
+    command: str, model: str, what: str, photo: Path
+) -> None:
+    result = run(command, photo, "photo.pxc", "-m", model)
+
+    assert result.exit_code == 2
+    assert f"Error: Invalid value for '-m' / '--model': {what}" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["encode", "decode", "verify", "eval"])
+def test_a_device_that_is_not_there_is_wrong_usage(
+    command: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    result = run(command, photo, "--device", "cuda")
+
+    assert result.exit_code == 2
+    assert "no CUDA device is available; use --device cpu" in result.stderr
+
+
+def test_names_of_models_are_known_without_torch() -> None:
+    assert installed_models() == sorted(zoo.names())
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_files_and_folders_are_told_apart(command: str, photo: Path) -> None:
+    source = "photo.pxc" if command == "decode" else "photo.png"
+    Path("folder").mkdir()
+    Path("file").touch()
+
+    output = run(command, source, "-o", "folder")
+    out_dir = run(command, source, "--out-dir", "file")
+
+    assert output.exit_code == 2
+    assert "Error: -o folder is a folder; --out-dir takes a folder\n" in output.stderr
+    assert out_dir.exit_code == 1
+    assert out_dir.stderr == "pixelcodec: file: this is a file, not a folder\n"
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        (scene(7, 7, 3), "differs from other.png: shape (6, 7, 3), not (7, 7, 3)"),
+        (scene(6, 7), "differs from other.png: shape (6, 7, 3), not (6, 7, 1)"),
+        (scene(6, 7, 3).astype(np.uint16), "differs from other.png: 8-bit RGB, not 16-bit RGB"),
+        (None, "No such file or directory"),
+    ],
+    ids=["size", "channels", "bits", "missing"],
+)
+def test_verify_looks_before_it_decodes(
+    other: np.ndarray | None, what: str, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if other is not None:
+        write_picture(Picture.from_array(other), "other.png")
+    monkeypatch.setattr(import_module("pixelcodec.cli.verify"), "read_pxc", None)
+
+    result = run("verify", "photo.pxc", "other.png", *M)
+
+    assert result.exit_code == 1
+    assert result.stderr.endswith(f": {what}\n")
 
 
 @pytest.mark.parametrize("format", ["heic", "gif", "jxl"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from commands import M, assert_fails_in_one_line, run
 from pictures import noise, scene
@@ -101,6 +102,18 @@ def test_metadata_that_are_not_kept_are_named(with_iptc: Path) -> None:
 
 def test_quiet_names_no_metadata(with_iptc: Path) -> None:
     assert run("encode", "-q", with_iptc, *M).output == ""
+
+
+@pytest.mark.parametrize(("name", "said"), [("photo.jpg", True), ("photo.webp", False)])
+def test_of_a_jpeg_that_became_larger_it_is_said_so(name: str, said: bool) -> None:
+    Image.fromarray(scene(60, 70, 3)).save(name, quality=50)
+
+    result = run("encode", name, *M)
+
+    assert Path("photo.pxc").stat().st_size > Path(name).stat().st_size
+    of_the_source = r"\d+\.\d% of the source file"
+    note = "; larger than the JPEG, which is worth keeping" if said else ""
+    assert re.search(f"{of_the_source}{note}$", result.stderr)
 
 
 def test_verify_names_metadata_that_are_not_kept(with_iptc: Path) -> None:

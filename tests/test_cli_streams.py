@@ -161,17 +161,19 @@ def wait_for_parts(folder: Path, count: int, running: "subprocess.Popen[bytes]")
         time.sleep(0.02)
 
 
-def assert_ends_at_once(running: "subprocess.Popen[bytes]", to: str) -> None:
-    """Ctrl-C, for one process or for all of a group, ends them without a word."""
+def assert_ends_at_once(
+    running: "subprocess.Popen[bytes]", to: str, by: int = signal.SIGINT
+) -> None:
+    """A signal, for one process or for all of a group, ends them without a word."""
     begin = time.monotonic()
-    (os.killpg if to == "group" else os.kill)(running.pid, signal.SIGINT)
+    (os.killpg if to == "group" else os.kill)(running.pid, by)
     told = running.communicate(timeout=60)[1]  # the workers have this pipe, too
 
     assert time.monotonic() - begin < 20
     assert told == b""
     # Python ends itself by the signal where that came while a string of code was run, as imports
     # do. A shell says 130 of both.
-    assert running.returncode in (130, -signal.SIGINT)
+    assert running.returncode in ((130, -by) if by == signal.SIGINT else (128 + by,))
 
 
 @posix
@@ -186,6 +188,38 @@ def test_ctrl_c_ends_a_batch_at_once_and_leaves_nothing(
 
     assert_ends_at_once(running, to)
     assert names(folder) == before
+
+
+@posix
+@pytest.mark.parametrize(
+    ("name", "jobs", "to"),
+    [("SIGTERM", 1, "one"), ("SIGTERM", 2, "one"), ("SIGTERM", 2, "group"), ("SIGHUP", 2, "group")],
+)
+def test_signals_that_end_a_batch_leave_nothing(
+    name: str, jobs: int, to: str, large: list[Path], folder: Path
+) -> None:
+    before = names(folder)
+    running = process("encode", *large, "-j", jobs, start_new_session=True)
+    wait_for_parts(folder, jobs, running)
+
+    assert_ends_at_once(running, to, getattr(signal, name))
+    assert names(folder) == before
+
+
+@posix
+def test_a_signal_that_is_ignored_stays_ignored(folder: Path) -> None:
+    image = save(np.zeros((1000, 1000, 3), np.uint8), "image.png")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        running = process("encode", image)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for_parts(folder, 1, running)
+
+    running.send_signal(signal.SIGHUP)
+
+    running.communicate(timeout=60)
+    assert running.returncode == 0
 
 
 @posix
