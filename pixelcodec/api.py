@@ -11,6 +11,7 @@ All functions here may be called by several threads at once.
 
 import collections
 import io
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -108,6 +109,7 @@ def encode(
         BackendError: the back end or device cannot be used.
         VerificationError: the file does not decode to the image.
         ValueError: a number is out of its range.
+        TypeError: the image is a path: :func:`pixelcodec.pictures.read_picture` reads it.
     """
     stream = io.BytesIO()
     encode_to(
@@ -134,7 +136,15 @@ def encode_to(
     """Do as :func:`encode`, into a binary stream; nothing is sought or read.
 
     Strips are written as they are made, unless it takes whole files to tell which is smallest.
+
+    Raises:
+        TypeError: the stream is none, such as a path.
     """
+    if not hasattr(stream, "write") or isinstance(stream, io.TextIOBase):
+        raise TypeError(
+            f"{stream!r:.60} cannot be written to: give a file opened in binary mode; "
+            "for a path: open(path, 'xb')"
+        )
     picture = as_picture(image)
     if how.get("discard_invisible"):
         picture = replace(picture, samples=discarded(picture.samples))
@@ -233,7 +243,13 @@ def as_picture(image: Samples | Picture | Image.Image) -> Picture:
 
     Raises:
         UnsupportedImageError: it is no image, or one of another kind.
+        TypeError: it is a path.
     """
+    if isinstance(image, str | os.PathLike):
+        raise TypeError(
+            f"{os.fspath(image)!r} is a path, not an image: pixelcodec.pictures.read_picture(path) "
+            "reads it"
+        )
     if isinstance(image, Picture):
         return image
     return from_pillow(image) if isinstance(image, Image.Image) else Picture.from_array(image)
@@ -259,7 +275,8 @@ def decode(
     """Restore the samples of the image in a ``.pxc`` file.
 
     Args:
-        data: the file, in hand or a binary stream, which is read front to back and to its end.
+        data: the file, in hand (bytes, or any other buffer) or a binary stream, which is read
+            front to back and to its end.
         model: name of a model, or path of a ``.safetensors`` file, that wrote the file; by
             default the installed model that the file names.
         device: as in :func:`encode`; any device decodes any file.
@@ -288,6 +305,7 @@ def decode(
         BackendError: the back end or device cannot be used.
         PixelcodecError: a process of ``jobs`` died.
         ValueError: the region is not inside the image, or ``jobs`` is less than 1.
+        TypeError: ``data`` is neither a file in hand nor a binary stream, such as a path.
     """
     return decode_from(
         data,
