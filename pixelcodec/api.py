@@ -22,7 +22,7 @@ from PIL import Image
 
 from pixelcodec import container, metadata
 from pixelcodec.choice import Contest, candidates
-from pixelcodec.effort import Effort, effort_of
+from pixelcodec.effort import Effort, Level, effort_of
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.invisible import discarded
 from pixelcodec.limits import MAX_BYTES, MAX_PIXELS, check_memory_of_rows, engines_within
@@ -59,7 +59,7 @@ def encode(
     strip_rows: int | None = None,
     tile: int | None = None,
     restart: bool = False,
-    effort: int | Effort | None = None,
+    effort: Level | Effort | None = None,
     discard_invisible: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
@@ -84,11 +84,12 @@ def encode(
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
-        effort: what is spent on the image, 1 (fastest) to 9 (smallest); 5 by default. At 1 and 2
-            the model codes it as it shipped. At 3 and 4 it is fitted to the image first, and the
-            file holds how it changed: a decoder takes no longer. From 5 on it learns while it
-            codes, more of it the higher the number, and a decoder takes as long as the encoder.
-            At 10 all models that may suit and several ways to learn are tried.
+        effort: what is spent on the image, 1 (fastest) to 9 (smallest), or ``max``; 5 by default.
+            At 1 and 2 the model codes it as it shipped. At 3 and 4 it is fitted to the image first,
+            and the file holds how it changed: a decoder takes no longer. From 5 on it learns while
+            it codes, more of it the higher the number, and a decoder takes as long as the encoder.
+            At ``max`` (10 is the same) all models that may suit and several ways to learn are
+            tried.
         discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
             bytes. All that can be seen, and alpha, come back as they were.
         verify: whether the file is decoded as it is written, and compared with the image. That
@@ -122,7 +123,7 @@ def encode(
         strip_rows=strip_rows,
         tile=tile,
         restart=restart,
-        effort=effort,
+        effort=effort_of(effort),
         discard_invisible=discard_invisible,
         verify=verify,
         progress=progress,

@@ -84,6 +84,7 @@ def test_a_model_codes_it(image: np.ndarray) -> None:
 def test_options_reach_the_encoder() -> None:
     how = {"model": MODEL, "strip_rows": 4, "tile": 2, "restart": True, "verify": True}
     assert pxc_encode(IMAGE, 1, **how) == pixelcodec.encode(IMAGE, effort=1, **how)
+    assert pxc_encode(IMAGE, "max", **how) == pixelcodec.encode(IMAGE, effort="max", **how)
     assert pxc_encode(IMAGE, **how, backend="int64") == pixelcodec.encode(IMAGE, **how)
 
 
