@@ -11,6 +11,7 @@ All functions here may be called by several threads at once.
 
 import collections
 import io
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -305,7 +306,8 @@ def decode(
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
         PixelcodecError: a process of ``jobs`` died.
-        ValueError: the region is not inside the image, or ``jobs`` is less than 1.
+        ValueError: the region is not four whole numbers or not inside the image, or ``jobs`` is
+            less than 1.
         TypeError: ``data`` is neither a file in hand nor a binary stream, such as a path.
     """
     return decode_from(
@@ -353,6 +355,8 @@ def decode_picture(
     """
     if jobs < 1:
         raise ValueError(f"{jobs} jobs: there must be 1 or more")
+    if region is not None:
+        region = _checked(region)
     stream = container.stream_of(data)
     if region is not None or jobs > 1:
         return _decode_strips(stream, region, jobs, **how)
@@ -393,7 +397,8 @@ def _decode_strips(
     """Decode those strips that are needed; independent ones side by side."""
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
-    left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
+    whole = 0, 0, header.width, header.height
+    left, top, width, height = whole if region is None else _inside(region, header)
     first, end = top // header.strip_rows, -(-(top + height) // header.strip_rows)
     begin = first if independent(header) else 0
     held = min(end * header.strip_rows, header.height) - first * header.strip_rows
@@ -431,10 +436,21 @@ def _decode_strips(
     return Picture(np.ascontiguousarray(found), header.bit_depth, chunks)
 
 
-def _inside(region: Region, header: container.Header) -> Region:
-    left, top, width, height = region
+def _checked(region: Region) -> Region:
+    """A region, which may be in any sequence of any integers."""
+    try:
+        left, top, width, height = map(operator.index, region)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"region {region}: give four whole numbers: left, top, width, height"
+        ) from None
     if min(left, top) < 0 or min(width, height) < 1:
         raise ValueError(f"region {region}: left and top are 0 or more, width and height 1 or more")
+    return left, top, width, height
+
+
+def _inside(region: Region, header: container.Header) -> Region:
+    left, top, width, height = region
     if left + width > header.width or top + height > header.height:
         raise ValueError(
             f"region {region} is not inside the image of {header.width} x {header.height} pixels"
