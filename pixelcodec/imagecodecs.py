@@ -77,7 +77,7 @@ def pxc_encode(
     """
     how = {"effort": effort_of(level), "threads": numthreads, **how}
     with _errors():
-        found = pixelcodec.encode(np.asarray(data), **how)
+        found = pixelcodec.encode(np.asanyarray(data), **how)
     if out is None:
         return found
     return bytearray(found) if isinstance(out, type) else _filled(out, found)

@@ -100,6 +100,9 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             UnsupportedImageError: it is no array of images, or not of those that the model codes.
             ModelError: as :func:`pixelcodec.encode`.
         """
+        from pixelcodec.pictures.picture import refuse_mask  # which opening does not need
+
+        refuse_mask(buf)
         images = _images(ensure_ndarray(buf))
         count, height, *row = images.shape
         return pixelcodec.encode(

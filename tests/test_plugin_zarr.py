@@ -196,6 +196,11 @@ def test_what_is_no_image_is_refused(dtype: str) -> None:
         Pixelcodec().encode(np.zeros((3, 4), dtype))
 
 
+def test_a_mask_is_not_dropped() -> None:
+    with pytest.raises(pixelcodec.UnsupportedImageError, match="a masked array"):
+        Pixelcodec().encode(np.ma.masked_equal(PHOTOS, 0))
+
+
 @pytest.mark.parametrize("shape", [(), (5,), (0, 5), (2, 3, 0)])
 def test_what_has_no_rows_of_pixels_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(pixelcodec.UnsupportedImageError, match=r"axes|no pixels"):
