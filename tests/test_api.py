@@ -518,6 +518,16 @@ def test_a_model_file_that_was_replaced_is_read_again(
     np.testing.assert_array_equal(pixelcodec.decode(written, model=model), RGB)
 
 
+# The package -------------------------------------------------------------------------------------
+
+
+def test_the_package_lists_its_public_names_alone() -> None:
+    assert [name for name in dir(pixelcodec) if not name.startswith("__")] == [
+        name for name in sorted(pixelcodec.__all__) if not name.startswith("__")
+    ]
+    assert {"__version__", "__doc__", "__all__"} <= {*dir(pixelcodec)}
+
+
 # Bad arguments -----------------------------------------------------------------------------------
 
 
