@@ -88,3 +88,8 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         return getattr(import_module("pixelcodec.api"), name)
     raise AttributeError(f"module 'pixelcodec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not, and what every module has."""
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

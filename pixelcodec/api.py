@@ -11,6 +11,8 @@ All functions here may be called by several threads at once.
 
 import collections
 import io
+import operator
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -21,7 +23,7 @@ from PIL import Image
 
 from pixelcodec import container, metadata
 from pixelcodec.choice import Contest, candidates
-from pixelcodec.effort import Effort, effort_of
+from pixelcodec.effort import Effort, Level, effort_of
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.invisible import discarded
 from pixelcodec.limits import MAX_BYTES, MAX_PIXELS, check_memory_of_rows, engines_within
@@ -59,7 +61,7 @@ def encode(
     strip_rows: int | None = None,
     tile: int | None = None,
     restart: bool = False,
-    effort: int | Effort | None = None,
+    effort: Level | Effort | None = None,
     discard_invisible: bool = False,
     verify: bool = False,
     progress: Progress | None = None,
@@ -84,11 +86,12 @@ def encode(
         tile: side of square tiles that are coded independently, side by side: for models that
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
-        effort: what is spent on the image, 1 (fastest) to 9 (smallest); 5 by default. At 1 and 2
-            the model codes it as it shipped. At 3 and 4 it is fitted to the image first, and the
-            file holds how it changed: a decoder takes no longer. From 5 on it learns while it
-            codes, more of it the higher the number, and a decoder takes as long as the encoder.
-            At 10 all models that may suit and several ways to learn are tried.
+        effort: what is spent on the image, 1 (fastest) to 9 (smallest), or ``max``; 5 by default.
+            At 1 and 2 the model codes it as it shipped. At 3 and 4 it is fitted to the image first,
+            and the file holds how it changed: a decoder takes no longer. From 5 on it learns while
+            it codes, more of it the higher the number, and a decoder takes as long as the encoder.
+            At ``max`` (10 is the same) all models that may suit and several ways to learn are
+            tried.
         discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
             bytes. All that can be seen, and alpha, come back as they were.
         verify: whether the file is decoded as it is written, and compared with the image. That
@@ -99,9 +102,9 @@ def encode(
     Returns:
         A ``.pxc`` file. Where neither a model nor strips are asked for, it is at most 64 bytes
         larger than PNG, optimised by Pillow, or lossless WebP at its slowest, with the same
-        metadata. What it decodes to is always the same; its bytes depend on image, model,
-        ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone, but at an effort of 3 or 4 on
-        the machine, too, as fitting is done in floats.
+        metadata (72 where some stand after the pixels). What it decodes to is always the same; its
+        bytes depend on image, model, ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone,
+        but at an effort of 3 or 4 on the machine, too, as fitting is done in floats.
 
     Raises:
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
@@ -109,6 +112,7 @@ def encode(
         BackendError: the back end or device cannot be used.
         VerificationError: the file does not decode to the image.
         ValueError: a number is out of its range.
+        TypeError: the image is a path: :func:`pixelcodec.pictures.read_picture` reads it.
     """
     stream = io.BytesIO()
     encode_to(
@@ -121,7 +125,7 @@ def encode(
         strip_rows=strip_rows,
         tile=tile,
         restart=restart,
-        effort=effort,
+        effort=effort_of(effort),
         discard_invisible=discard_invisible,
         verify=verify,
         progress=progress,
@@ -135,7 +139,15 @@ def encode_to(
     """Do as :func:`encode`, into a binary stream; nothing is sought or read.
 
     Strips are written as they are made, unless it takes whole files to tell which is smallest.
+
+    Raises:
+        TypeError: the stream is none, such as a path.
     """
+    if not hasattr(stream, "write") or isinstance(stream, io.TextIOBase):
+        raise TypeError(
+            f"{stream!r:.60} cannot be written to: give a file opened in binary mode; "
+            "for a path: open(path, 'xb')"
+        )
     picture = as_picture(image)
     if how.get("discard_invisible"):
         picture = replace(picture, samples=discarded(picture.samples))
@@ -234,7 +246,13 @@ def as_picture(image: Samples | Picture | Image.Image) -> Picture:
 
     Raises:
         UnsupportedImageError: it is no image, or one of another kind.
+        TypeError: it is a path.
     """
+    if isinstance(image, str | os.PathLike):
+        raise TypeError(
+            f"{os.fspath(image)!r} is a path, not an image: pixelcodec.pictures.read_picture(path) "
+            "reads it"
+        )
     if isinstance(image, Picture):
         return image
     return from_pillow(image) if isinstance(image, Image.Image) else Picture.from_array(image)
@@ -260,7 +278,8 @@ def decode(
     """Restore the samples of the image in a ``.pxc`` file.
 
     Args:
-        data: the file, in hand or a binary stream, which is read front to back and to its end.
+        data: the file, in hand (bytes, or any other buffer) or a binary stream, which is read
+            front to back and to its end.
         model: name of a model, or path of a ``.safetensors`` file, that wrote the file; by
             default the installed model that the file names.
         device: as in :func:`encode`; any device decodes any file.
@@ -288,7 +307,9 @@ def decode(
         ModelError: the model that wrote it is not installed, or is not ``model``.
         BackendError: the back end or device cannot be used.
         PixelcodecError: a process of ``jobs`` died.
-        ValueError: the region is not inside the image, or ``jobs`` is less than 1.
+        ValueError: the region is not four whole numbers or not inside the image, or ``jobs`` is
+            less than 1.
+        TypeError: ``data`` is neither a file in hand nor a binary stream, such as a path.
     """
     return decode_from(
         data,
@@ -335,6 +356,8 @@ def decode_picture(
     """
     if jobs < 1:
         raise ValueError(f"{jobs} jobs: there must be 1 or more")
+    if region is not None:
+        region = _checked(region)
     stream = container.stream_of(data)
     if region is not None or jobs > 1:
         return _decode_strips(stream, region, jobs, **how)
@@ -376,7 +399,8 @@ def _decode_strips(
     check_keywords(how, Decoding)
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
-    left, top, width, height = _inside(region or (0, 0, header.width, header.height), header)
+    whole = 0, 0, header.width, header.height
+    left, top, width, height = whole if region is None else _inside(region, header)
     first, end = top // header.strip_rows, -(-(top + height) // header.strip_rows)
     begin = first if independent(header) else 0
     held = min(end * header.strip_rows, header.height) - first * header.strip_rows
@@ -415,10 +439,21 @@ def _decode_strips(
     return Picture(np.ascontiguousarray(found), header.bit_depth, chunks)
 
 
-def _inside(region: Region, header: container.Header) -> Region:
-    left, top, width, height = region
+def _checked(region: Region) -> Region:
+    """A region, which may be in any sequence of any integers."""
+    try:
+        left, top, width, height = map(operator.index, region)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"region {region}: give four whole numbers: left, top, width, height"
+        ) from None
     if min(left, top) < 0 or min(width, height) < 1:
         raise ValueError(f"region {region}: left and top are 0 or more, width and height 1 or more")
+    return left, top, width, height
+
+
+def _inside(region: Region, header: container.Header) -> Region:
+    left, top, width, height = region
     if left + width > header.width or top + height > header.height:
         raise ValueError(
             f"region {region} is not inside the image of {header.width} x {header.height} pixels"

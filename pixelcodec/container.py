@@ -21,6 +21,7 @@ import io
 import struct
 import zlib
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -108,10 +109,21 @@ class Writable(Protocol):
 
 
 def stream_of(source: Source) -> Readable:
-    """A stream of a file in hand; a stream as it is."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(bytes(source))
-    return source
+    """A stream of a file in hand, in any buffer; a stream as it is.
+
+    Raises:
+        TypeError: it is neither, such as a path.
+    """
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    with suppress(TypeError):  # it is no buffer
+        return io.BytesIO(memoryview(source).tobytes())  # type: ignore[arg-type]
+    if hasattr(source, "read") and not isinstance(source, io.TextIOBase):
+        return source
+    raise TypeError(
+        f"{source!r:.60} is no .pxc file: give its bytes, or a file opened in binary mode; "
+        "for a path: pixelcodec.open(path), or open(path, 'rb')"
+    )
 
 
 def read_some(fh: Readable, size: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pixelcodec.models.fine_tuning import Budget
 
@@ -36,8 +37,11 @@ class Effort:
             yield replace(self, learning=learning, also_learning=())
 
 
+Level = int | Literal["max"]
+"""What callers say of effort: 1 (fastest) to 9 (smallest), or ``max``."""
+
 MAX_EFFORT = 10
-"""``max`` on the command line."""
+"""``max`` as a number."""
 
 EFFORTS = {
     1: Effort("photo-s"),
@@ -58,15 +62,16 @@ STATIC = 2
 """The highest at which models stay as they shipped."""
 
 
-def effort_of(number: int | Effort | None) -> Effort:
-    """The effort of a number, 1 to 10; None: the default.
+def effort_of(level: Level | Effort | None) -> Effort:
+    """The effort of a level, 1 to 9 or ``max``, which is 10, too; None: the default.
 
     Raises:
-        ValueError: it is another number.
+        ValueError: it is another.
     """
-    if isinstance(number, Effort):
-        return number
-    found = EFFORTS.get(DEFAULT_EFFORT if number is None else number)
+    if isinstance(level, Effort):
+        return level
+    number = MAX_EFFORT if level == "max" else DEFAULT_EFFORT if level is None else level
+    found = EFFORTS.get(number)
     if found is None:
-        raise ValueError(f"effort {number}: choose 1 (fastest) to {MAX_EFFORT} (smallest)")
+        raise ValueError(f"effort {level!r}: choose 1 (fastest) to 9 (smallest), or 'max'")
     return found

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 import pixelcodec
 from pixelcodec import container
+from pixelcodec.effort import Level, effort_of
 from pixelcodec.errors import PixelcodecError, UnsupportedImageError
 from pixelcodec.stream import Decoding, Encoding
 
@@ -50,7 +51,7 @@ def pxc_check(data: BytesLike, /) -> bool | None:
 def pxc_encode(
     data: npt.ArrayLike,
     /,
-    level: int | None = None,
+    level: Level | None = None,
     *,
     numthreads: int | None = None,
     out: type[bytearray] | bytearray | memoryview | None = None,
@@ -61,7 +62,7 @@ def pxc_encode(
     Args:
         data: uint8 or uint16 [height, width] or [height, width, 1 to 4 channels], or bool
             [height, width].
-        level: effort, 1 (fastest) to 9 (smallest), see :func:`pixelcodec.encode`.
+        level: effort, 1 (fastest) to 9 (smallest), or ``max``, see :func:`pixelcodec.encode`.
         numthreads: CPU threads; one by default.
         out: where the file goes: ``bytearray`` for a new one, or a writable buffer of enough bytes.
         how: other keywords of :func:`pixelcodec.encode`.
@@ -74,9 +75,9 @@ def pxc_encode(
             the buffer is too small.
         PxcError: the model is not there, does not suit the image, or cannot run.
     """
-    how = {"effort": level, "threads": numthreads, **how}
+    how = {"effort": effort_of(level), "threads": numthreads, **how}
     with _errors():
-        found = pixelcodec.encode(np.asarray(data), **how)
+        found = pixelcodec.encode(np.asanyarray(data), **how)
     if out is None:
         return found
     return bytearray(found) if isinstance(out, type) else _filled(out, found)

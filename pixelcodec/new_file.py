@@ -21,7 +21,8 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        OSError: the file exists, maybe only since the block began, or the folder is not writable.
+        OSError: the file exists, maybe only since the block began, or the folder is not there, or
+            not writable.
     """
     if path.exists() and not overwrite:
         raise FileExistsError(EEXIST, os.strerror(EEXIST), str(path))
@@ -30,7 +31,7 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
     # tempfile's, leaves the access rights to the umask.
     part = target.with_name(f".pixelcodec-{secrets.token_hex(6)}.part")
     try:
-        with part.open("xb") as stream:
+        with _opened(part) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
@@ -41,6 +42,14 @@ def new_file(path: Path, overwrite: bool = False) -> Iterator[BinaryIO]:
     except BaseException:  # Ctrl-C too
         part.unlink(missing_ok=True)
         raise
+
+
+def _opened(part: Path) -> BinaryIO:
+    """Open a new file; where its folder does not let it, the error is about the folder."""
+    try:
+        return part.open("xb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(part.parent)) from None
 
 
 def _take_name(part: Path, target: Path) -> None:

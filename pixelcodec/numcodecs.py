@@ -12,7 +12,7 @@ numcodecs finds it by its name in every process: nothing needs to be imported.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,16 @@ from numcodecs.compat import ensure_bytes, ensure_ndarray, ndarray_copy
 import pixelcodec
 from pixelcodec.errors import UnsupportedImageError
 
+if TYPE_CHECKING:
+    from pixelcodec.effort import Level
+
 DTYPES = (np.dtype(np.bool_), np.dtype(np.uint8), np.dtype("<u2"))
 """What images are made of."""
 
 _CHANNELS_MOST = 4
+
+_MOST = 65535
+"""Rows of a strip, and the side of a tile, that a file can have."""
 
 
 class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
@@ -51,7 +57,7 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
         strip_rows: int | None = None,
         tile: int | None = None,
         restart: bool = False,
-        effort: int | None = None,
+        effort: "Level | None" = None,
         discard_invisible: bool = False,
         verify: bool = False,
     ) -> None:
@@ -61,13 +67,17 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             model: name of an installed model, or path of a ``.safetensors`` file, for uint8;
                 ``standard`` for PNG or WebP inside. By default what suits the kind of image.
             strip_rows: rows of a strip.
-            tile: side of the square tiles; by default the height of an image where a chunk has
-                several, else what the model needs. 0: none.
+            tile: side of the square tiles, at most 65,535; by default the height of an image where
+                a chunk has several that are not higher, else what the model needs. 0: none.
             restart: whether strips are independent.
-            effort: 1 to 9.
+            effort: 1 (fastest) to 9 (smallest), or ``max``.
             discard_invisible: whether colours may change where alpha is 0.
             verify: whether each chunk is decoded as it is written, and compared.
+
+        Raises:
+            ValueError: ``effort`` or ``strip_rows`` is out of its range.
         """
+        check_configuration(strip_rows, effort)
         self.model = model
         self.strip_rows = strip_rows
         self.tile = tile
@@ -90,13 +100,16 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
             UnsupportedImageError: it is no array of images, or not of those that the model codes.
             ModelError: as :func:`pixelcodec.encode`.
         """
+        from pixelcodec.pictures.picture import refuse_mask  # which opening does not need
+
+        refuse_mask(buf)
         images = _images(ensure_ndarray(buf))
         count, height, *row = images.shape
         return pixelcodec.encode(
             images.reshape(count * height, *row),
             model=self.model,
             strip_rows=self.strip_rows,
-            tile=height if self.tile is None and count > 1 else self.tile,
+            tile=height if self.tile is None and count > 1 and height <= _MOST else self.tile,
             restart=self.restart,
             effort=self.effort,
             discard_invisible=self.discard_invisible,
@@ -126,6 +139,23 @@ class Pixelcodec(Codec):  # type: ignore[misc]  # numcodecs has no types
     def _own_model(self) -> str | None:
         """The model that only this configuration knows: one that is installed, the file names."""
         return self.model if self.model and self.model.endswith(".safetensors") else None
+
+
+def check_configuration(strip_rows: int | None, effort: "Level | None") -> None:
+    """Refuse what no chunk could be written with, before it is kept with an array.
+
+    The model is not looked for: arrays of one that is not installed may be opened, and chunks that
+    are PNG or WebP inside be read.
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    if strip_rows is not None and not 1 <= strip_rows <= _MOST:
+        raise ValueError(f"strip_rows {strip_rows}, allowed: 1 to {_MOST}")
+    if effort is not None:
+        from pixelcodec.effort import effort_of  # which imports torch, and opening need not
+
+        effort_of(effort)
 
 
 def check_images(axes: int, dtype: np.dtype[Any]) -> None:

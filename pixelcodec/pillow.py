@@ -12,7 +12,8 @@
 ``Image.open`` reads the header and the metadata; the model runs when pixels are first needed. What
 ``save`` can be told besides what every format knows: all keywords of :func:`pixelcodec.encode`; and
 ``icc_profile``, ``exif``, ``xmp`` and ``dpi``, which replace those of the image, None to leave them
-out. All other metadata of the image are kept.
+out. All other metadata of the image are kept. An image of several frames or pages is refused;
+``image.copy()`` is the one that is shown.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,6 +27,7 @@ import pixelcodec
 from pixelcodec import container, metadata
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.pictures import Chunk, Picture, to_pillow
+from pixelcodec.pictures.pillow import check_kind
 
 _METADATA = {
     "icc_profile": ("icc_profile",),
@@ -128,6 +130,7 @@ def _save(image: Image.Image, fp: IO[bytes], filename: str | bytes) -> None:
     given = image.encoderinfo
     how = {name: given[name] for name in Encoding.__optional_keys__ & given.keys()}
     with _os_errors():
+        check_kind(image)  # a copy knows nothing of other frames
         pixelcodec.encode_to(fp, _with_metadata(image, given), **cast(Encoding, how))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import lcm
+from operator import index
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -34,6 +35,9 @@ class Shape:
         channels: 1 gray or index, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         bit_depth: of a sample.
         is_palette: whether samples are indices.
+
+    Raises:
+        ValueError: a number is no whole number, or there are no columns or rows.
     """
 
     width: int
@@ -41,6 +45,19 @@ class Shape:
     channels: int
     bit_depth: int
     is_palette: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no shape."""
+        for name in ("width", "height", "channels", "bit_depth"):
+            number = getattr(self, name)
+            try:
+                index(number)
+            except TypeError:
+                raise ValueError(f"{name} {number!r}: give a whole number") from None
+        if min(self.width, self.height) < 1:
+            raise ValueError(
+                f"an image of {self.width} x {self.height} pixels: width and height are 1 or more"
+            )
 
     @classmethod
     def of(cls, picture: Picture) -> Self:

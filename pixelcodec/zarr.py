@@ -25,6 +25,8 @@ from pixelcodec import numcodecs
 if TYPE_CHECKING:
     from zarr.core.array_spec import ArraySpec
 
+    from pixelcodec.effort import Level
+
 
 @dataclass(frozen=True)
 class Pixelcodec(ArrayBytesCodec):
@@ -47,11 +49,19 @@ class Pixelcodec(ArrayBytesCodec):
     strip_rows: int | None = None
     tile: int | None = None
     restart: bool = False
-    effort: int | None = None
+    effort: "Level | None" = None
     discard_invisible: bool = False
     verify: bool = False
 
     is_fixed_size = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no chunk could be written with.
+
+        Raises:
+            ValueError: ``effort`` or ``strip_rows`` is out of its range.
+        """
+        numcodecs.check_configuration(self.strip_rows, self.effort)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:

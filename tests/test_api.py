@@ -2,11 +2,13 @@
 
 import gc
 import io
+import mmap
 import os
 import resource
 import shutil
 import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -252,6 +254,13 @@ class Trickle(io.RawIOBase):
         return False
 
 
+def mapped(data: bytes) -> mmap.mmap:
+    """Memory of a file, which stands at its end."""
+    found = mmap.mmap(-1, len(data))
+    found.write(data)
+    return found
+
+
 @pytest.mark.parametrize("most", [1, 7, 1000])
 def test_streams_may_trickle(model: str, data: bytes, most: int) -> None:
     sink = Trickle(most=most)
@@ -259,6 +268,26 @@ def test_streams_may_trickle(model: str, data: bytes, most: int) -> None:
     assert sink.taken == data
     decoded = pixelcodec.decode_from(Trickle(data, most), model=model)
     np.testing.assert_array_equal(decoded, RGB, strict=True)
+
+
+@pytest.mark.parametrize(
+    "buffer_of",
+    [
+        bytearray,
+        memoryview,
+        lambda data: np.frombuffer(data, np.uint8),
+        lambda data: np.repeat(np.frombuffer(data, np.uint8), 2)[::2],
+        lambda data: array("B", data),
+        mapped,
+    ],
+    ids=["bytearray", "memoryview", "NumPy", "every second byte", "array", "mmap"],
+)
+def test_a_file_may_be_in_any_buffer(
+    model: str, data: bytes, buffer_of: Callable[[bytes], Any]
+) -> None:
+    buffer = buffer_of(data)
+    assert np.array_equal(pixelcodec.decode(buffer, model=model), RGB)
+    assert pixelcodec.inspect(buffer) == pixelcodec.inspect(data)
 
 
 def test_a_pipe_between_two_threads(model: str) -> None:
@@ -489,6 +518,16 @@ def test_a_model_file_that_was_replaced_is_read_again(
     np.testing.assert_array_equal(pixelcodec.decode(written, model=model), RGB)
 
 
+# The package -------------------------------------------------------------------------------------
+
+
+def test_the_package_lists_its_public_names_alone() -> None:
+    assert [name for name in dir(pixelcodec) if not name.startswith("__")] == [
+        name for name in sorted(pixelcodec.__all__) if not name.startswith("__")
+    ]
+    assert {"__version__", "__doc__", "__all__"} <= {*dir(pixelcodec)}
+
+
 # Bad arguments -----------------------------------------------------------------------------------
 
 
@@ -553,6 +592,36 @@ def test_tiles_that_do_not_fit_strips_are_refused(model: str) -> None:
 def test_arguments_out_of_range_are_refused(model: str, keywords: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(keywords))):
         pixelcodec.encode(RGB, model=model, **keywords)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pixelcodec.decode,
+        pixelcodec.decode_from,
+        pixelcodec.decode_image,
+        pixelcodec.decode_picture,
+        pixelcodec.inspect,
+        pixelcodec.preview_from,
+        pixelcodec.salvage,
+    ],
+)
+@pytest.mark.parametrize("source", ["a.pxc", Path("a.pxc"), io.StringIO("text"), None, [1, 2], 5])
+def test_what_is_no_file_says_how_to_give_one(call: Callable[[Any], object], source: Any) -> None:
+    with pytest.raises(TypeError, match=r"give its bytes.* pixelcodec\.open\(path\)"):
+        call(source)
+
+
+@pytest.mark.parametrize("target", ["a.pxc", Path("a.pxc"), io.StringIO(), None])
+def test_what_cannot_be_written_to_says_how_to_give_a_file(target: Any) -> None:
+    with pytest.raises(TypeError, match=r"opened in binary mode; .*open\(path, 'xb'\)"):
+        pixelcodec.encode_to(target, RGB)
+
+
+@pytest.mark.parametrize("path", ["photo.png", Path("photo.png")])
+def test_a_path_is_no_image_but_can_be_read(path: Any) -> None:
+    with pytest.raises(TypeError, match=r"'photo.png' is a path.*read_picture\(path\)"):
+        pixelcodec.encode(path)
 
 
 @pytest.mark.parametrize(

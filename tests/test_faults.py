@@ -52,6 +52,12 @@ def test_a_new_file_never_takes_the_place_of_another(folder: Path) -> None:
     assert names(folder) == {"target"}
 
 
+def test_a_folder_that_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError) as refused, new_file(Path("nowhere/target")):
+        pass
+    assert refused.value.filename == str(folder.resolve() / "nowhere")
+
+
 @pytest.mark.usefixtures("_links")
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_new_file_has_its_name_alone(folder: Path, overwrite: bool) -> None:

@@ -1,6 +1,7 @@
 """Models that are fitted to the image: smaller files, which decode to the same samples."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pixelcodec
 from coding import TINY, random_network
 from pictures import Samples, noise, scene
 from pixelcodec import container
-from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, MAX_EFFORT, STATIC
+from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, MAX_EFFORT, STATIC, effort_of
 from pixelcodec.engine import Engine
 from pixelcodec.evaluation import model_bits
 from pixelcodec.fitting import LEAST_PIXELS, LOOKED_AT, TILE, fitted, look
@@ -114,10 +115,17 @@ def test_info_says_so() -> None:
     assert pixelcodec.inspect(io.BytesIO(data)).changes_bytes == changes_in(data)
 
 
-@pytest.mark.parametrize("effort", [0, 11, -1])
-def test_an_effort_that_there_is_not_is_refused(effort: int) -> None:
-    with pytest.raises(ValueError, match=f"effort {effort}: choose 1 .* to 10"):
+@pytest.mark.parametrize("effort", [0, 11, -1, "best"])
+def test_an_effort_that_there_is_not_is_refused(effort: Any) -> None:
+    message = rf"effort {effort!r}: choose 1 \(fastest\) to 9 \(smallest\), or 'max'$"
+    with pytest.raises(ValueError, match=message):
         pixelcodec.encode(scene(8, 8), effort=effort)
+
+
+def test_max_is_the_most_effort_and_a_number_too() -> None:
+    assert effort_of("max") is effort_of(MAX_EFFORT) is EFFORTS[max(EFFORTS)]
+    image = scene(8, 8)
+    assert pixelcodec.encode(image, effort="max") == pixelcodec.encode(image, effort=10)
 
 
 def test_more_effort_is_more_to_do() -> None:

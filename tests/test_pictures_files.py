@@ -151,6 +151,12 @@ class TestRoundTrip:
                 write_picture(RGB.picture(), writing, format)
             assert read_picture(reading) == RGB.picture()
 
+    def test_bytes_are_no_file_but_can_be_one(self) -> None:
+        data: Any = written(RGB.picture(), "png")
+        with pytest.raises(TypeError, match=r"is no image file: .*io\.BytesIO\(data\)"):
+            read_picture(data)
+        assert read_picture(io.BytesIO(data)) == RGB.picture()
+
 
 class TestMetadata:
     @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ class TestArrays:
             (np.zeros((2, 2, 5), np.uint8), r"shape \(2, 2, 5\)"),
             (np.zeros((1, 2, 2, 3), np.uint8), r"shape \(1, 2, 2, 3\)"),
             ([[1, 2], [3, 4]], "a list is no image"),
+            (np.ma.masked_equal(GRAY, 0), r"a masked array, .*: give array\.filled\(value\)"),
+            (np.ma.array(GRAY > 3), "a masked array"),
         ],
     )
     def test_everything_else_is_refused(self, array: Any, message: str) -> None:

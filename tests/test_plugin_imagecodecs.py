@@ -84,6 +84,7 @@ def test_a_model_codes_it(image: np.ndarray) -> None:
 def test_options_reach_the_encoder() -> None:
     how = {"model": MODEL, "strip_rows": 4, "tile": 2, "restart": True, "verify": True}
     assert pxc_encode(IMAGE, 1, **how) == pixelcodec.encode(IMAGE, effort=1, **how)
+    assert pxc_encode(IMAGE, "max", **how) == pixelcodec.encode(IMAGE, effort="max", **how)
     assert pxc_encode(IMAGE, **how, backend="int64") == pixelcodec.encode(IMAGE, **how)
 
 
@@ -139,7 +140,13 @@ def test_a_buffer_that_is_too_small_is_refused(data: bytes) -> None:
 # What cannot be ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("image", [noise(4, 5, 5), noise(4), np.zeros((4, 5)), np.zeros((0, 4))])
+@pytest.mark.parametrize(
+    "image",
+    [
+        *(noise(4, 5, 5), noise(4), np.zeros((4, 5)), np.zeros((0, 4))),
+        np.ma.masked_equal(noise(4, 5), 0),
+    ],
+)
 def test_other_arrays_are_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"array|samples"):
         pxc_encode(image)

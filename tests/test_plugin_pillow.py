@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 import pixelcodec
 from pictures import noise, scene
+from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.pillow import register_pxc_opener
 
 MODEL = "photo-s"
@@ -86,6 +88,14 @@ def bilevel() -> bytes:
     return saved(plain("1"), **METADATA).getvalue()
 
 
+def frames(format: str) -> Image.Image:
+    """An image of two frames or pages, as Pillow opens it."""
+    first, second = (Image.fromarray(noise(4, 5, seed=seed)) for seed in (1, 2))
+    stream = io.BytesIO()
+    first.save(stream, format, save_all=True, append_images=[second])
+    return Image.open(stream)
+
+
 MODES = pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 
 # Round trip --------------------------------------------------------------------------------------
@@ -142,14 +152,11 @@ def test_metadata_given_as_none_are_left_out() -> None:
         assert png.info == before  # the image saved is as it was
 
 
-def test_of_several_frames_the_one_that_is_shown_is_saved() -> None:
-    frames = [Image.fromarray(noise(4, 5, seed=seed)) for seed in (1, 2)]
-    stream = io.BytesIO()
-    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:])
-    with Image.open(stream) as gif:
+def test_a_copy_of_the_frame_that_is_shown_is_saved() -> None:
+    with frames("GIF") as gif:
         gif.seek(1)
         shown = gif.convert("RGB")
-        assert Image.open(saved(gif)).convert("RGB").tobytes() == shown.tobytes()
+        assert Image.open(saved(gif.copy())).convert("RGB").tobytes() == shown.tobytes()
 
 
 def test_options_reach_the_encoder() -> None:
@@ -248,6 +255,23 @@ def test_what_pillow_has_no_mode_for_is_refused_when_it_is_opened() -> None:
     deep = noise(4, 5, 3).astype(np.uint16)
     with pytest.raises(OSError, match="16-bit RGB"):
         Image.open(io.BytesIO(pixelcodec.encode(deep)))
+
+
+@pytest.mark.parametrize("format", ["GIF", "PNG", "TIFF", "WEBP"])
+def test_several_frames_are_refused_in_the_words_of_the_library(format: str) -> None:
+    with frames(format) as image:
+        with pytest.raises(UnsupportedImageError) as refused:
+            pixelcodec.encode(image)
+        with pytest.raises(OSError, match="2 frames or pages") as by_save:
+            saved(image)
+    assert str(by_save.value) == str(refused.value)
+
+
+def test_what_a_copy_would_hide_of_a_tiff_is_refused() -> None:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, noise(4, 5, 4), photometric="rgb", extrasamples=["unspecified"])
+    with Image.open(stream) as image, pytest.raises(OSError, match="extra samples"):
+        saved(image, model=MODEL)
 
 
 @pytest.mark.parametrize("mode", ["F", "CMYK", "HSV"])

@@ -110,7 +110,7 @@ def test_images_of_a_chunk_are_tiles_under_one_another() -> None:
             "strip_rows": st.none() | st.integers(1, 65535),
             "tile": st.none() | st.integers(0, 65535),
             "restart": st.booleans(),
-            "effort": st.none() | st.integers(1, 10),
+            "effort": st.none() | st.integers(1, 10) | st.just("max"),
             "discard_invisible": st.booleans(),
             "verify": st.booleans(),
         },
@@ -124,6 +124,41 @@ def test_the_configuration_comes_back_from_json(config: dict[str, Any]) -> None:
     assert config.items() <= found.get_config().items()
     serializer = Serializer(**config)
     assert Serializer.from_dict(json.loads(json.dumps(serializer.to_dict()))) == serializer
+
+
+@pytest.mark.parametrize("codec", [Pixelcodec, Serializer])
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"effort": 12}, "effort 12: choose 1 .* or 'max'"),
+        ({"effort": "best"}, "effort 'best': choose 1"),
+        ({"strip_rows": 0}, "strip_rows 0, allowed: 1 to 65535"),
+        ({"strip_rows": 65536}, "strip_rows 65536, allowed"),
+    ],
+)
+def test_a_configuration_that_could_not_write_is_refused_at_once(
+    codec: Any, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        codec(**config)
+
+
+@FORMATS
+def test_an_array_whose_model_is_not_installed_can_be_opened(
+    zarr_format: int, tmp_path: Path
+) -> None:
+    stored(PHOTOS[0], PHOTOS[0].shape, zarr_format, model="standard", store=str(tmp_path))
+    described = tmp_path / ("zarr.json" if zarr_format == 3 else ".zarray")
+    described.write_text(described.read_text().replace('"standard"', '"a-model-of-tomorrow"'))
+    np.testing.assert_array_equal(zarr.open_array(tmp_path, mode="r")[:], PHOTOS[0])
+
+
+def test_images_too_high_for_tiles_come_back() -> None:
+    images = np.broadcast_to(np.arange(5, dtype=np.uint8), (2, 65_536, 5))
+    codec = Pixelcodec("standard")
+    encoded = codec.encode(images)
+    assert header_of(encoded).tile == 0
+    np.testing.assert_array_equal(codec.decode(encoded, out=np.empty_like(images)), images)
 
 
 def test_options_reach_the_encoder() -> None:
@@ -159,6 +194,11 @@ def test_several_chunks_are_coded_at_once() -> None:
 def test_what_is_no_image_is_refused(dtype: str) -> None:
     with pytest.raises(pixelcodec.UnsupportedImageError, match="images of bool, uint8 and"):
         Pixelcodec().encode(np.zeros((3, 4), dtype))
+
+
+def test_a_mask_is_not_dropped() -> None:
+    with pytest.raises(pixelcodec.UnsupportedImageError, match="a masked array"):
+        Pixelcodec().encode(np.ma.masked_equal(PHOTOS, 0))
 
 
 @pytest.mark.parametrize("shape", [(), (5,), (0, 5), (2, 3, 0)])

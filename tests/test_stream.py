@@ -118,6 +118,21 @@ class TestEncoder:
         with pytest.raises(UnsupportedImageError, match=message):
             Encoder(4, 6, model=MODEL).write(rows)
 
+    @pytest.mark.parametrize(
+        ("shape", "message"),
+        [
+            ({"width": 0}, "an image of 0 x 6 pixels: width and height are 1 or more"),
+            ({"width": -4}, "an image of -4 x 6 pixels"),
+            ({"height": 0}, "an image of 4 x 0 pixels"),
+            ({"width": 4.0}, "width 4.0: give a whole number"),
+            ({"height": "6"}, "height '6': give a whole number"),
+            ({"channels": 3.0}, "channels 3.0: give a whole number"),
+        ],
+    )
+    def test_what_is_no_shape_is_refused_at_once(self, shape: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            Encoder(**{"width": 4, "height": 6, **shape})
+
     def test_samples_beyond_the_bit_depth_are_refused(self) -> None:
         with pytest.raises(UnsupportedImageError, match="a sample of 16; those of 4 bits are less"):
             Encoder(4, 6, 1, 4).write(np.full((1, 4), 16, np.uint8))
@@ -466,6 +481,20 @@ class TestRegions:
     def test_regions_outside_are_refused(self, restart: bool, region: Any) -> None:
         with pytest.raises(ValueError, match="region"):
             pixelcodec.decode(striped(restart)[0], region=region)
+
+    @pytest.mark.parametrize(
+        "region", [(0, 0, 9), (0, 0, 5.0, 5), np.zeros(4), 5, "0,0,5,5", ("0", "0", "5", "5"), ()]
+    )
+    def test_what_is_no_region_is_refused_before_anything_is_read(
+        self, restart: bool, region: Any
+    ) -> None:
+        with pytest.raises(ValueError, match=r"^region .*: give four whole numbers: left, top"):
+            pixelcodec.decode(io.BytesIO(b"not read"), region=region)
+
+    def test_a_region_may_be_an_array(self, restart: bool) -> None:
+        file, samples = striped(restart)
+        found = pixelcodec.decode(file, region=np.array([2, 3, 4, 5]))  # type: ignore[arg-type]
+        np.testing.assert_array_equal(found, samples[3:8, 2:6])
 
     def test_rows_that_are_given_are_counted_alone(
         self, restart: bool, monkeypatch: pytest.MonkeyPatch

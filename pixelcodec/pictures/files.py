@@ -59,9 +59,15 @@ def read_picture(source: str | os.PathLike[str] | BinaryIO) -> Picture:
             guard against decompression bombs allows: a warning up to twice
             ``PIL.Image.MAX_IMAGE_PIXELS``, this error above (and at once where warnings are
             errors).
+        TypeError: ``source`` is neither a path nor a file.
     """
     if isinstance(source, str | os.PathLike):
         return _read_named(Path(source).read_bytes(), os.fspath(source))
+    if not hasattr(source, "read"):
+        raise TypeError(
+            f"{source!r:.60} is no image file: give a path or a file opened in binary mode; "
+            "for bytes in hand: io.BytesIO(data)"
+        )
     name = getattr(source, "name", None)  # of a pipe it is a number
     return _read_named(source.read(), name if isinstance(name, str) else None)
 

@@ -117,8 +117,9 @@ class Picture:
             A picture of 1, 8 or 16 bits; it may share the array's memory.
 
         Raises:
-            UnsupportedImageError: It is anything else, or has no pixels.
+            UnsupportedImageError: It is anything else, has a mask, or has no pixels.
         """
+        refuse_mask(array)
         if not isinstance(array, np.ndarray):
             raise UnsupportedImageError(
                 f"a {type(array).__name__} is no image: give a NumPy array or a Pillow image"
@@ -207,6 +208,19 @@ class Picture:
     def find(self, type: bytes) -> Chunk | None:
         """Return the first chunk of a type, if there is one."""
         return next((chunk for chunk in self.chunks if chunk.type == type), None)
+
+
+def refuse_mask(array: object) -> None:
+    """Refuse a masked array, as no image has a place for its mask.
+
+    Raises:
+        UnsupportedImageError: It is one.
+    """
+    if isinstance(array, np.ma.MaskedArray):
+        raise UnsupportedImageError(
+            "a masked array, whose mask would be lost: give array.filled(value), or array.data and "
+            "the mask as an image of its own"
+        )
 
 
 def as_samples(array: npt.NDArray[Any], bit_depth: int) -> Samples:

@@ -63,11 +63,21 @@ def from_pillow(image: Image.Image) -> Picture:
         UnsupportedImageError: It is of another mode, has several frames, holds more than Pillow
             shows of it, or is a damaged file.
     """
-    if kind := _unsupported_kind(image):
-        raise unsupported(f"{kind} (Pillow mode {image.mode})")
+    check_kind(image)
     array = np.array(image)  # which reads the chunks after the pixels, too
     chunks = (*chunks_of_info(_info(image), _text(image)), *_colour_chunks(image))
     return replace(_picture(image, array, chunks), not_kept=_not_kept(image))
+
+
+@image_errors()
+def check_kind(image: Image.Image) -> None:
+    """Refuse an image of which :func:`from_pillow` would keep a part only, as far as can be told.
+
+    Raises:
+        UnsupportedImageError: As there.
+    """
+    if kind := _unsupported_kind(image):
+        raise unsupported(f"{kind} (Pillow mode {image.mode})")
 
 
 def to_pillow(picture: Picture) -> Image.Image:
