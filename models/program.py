@@ -156,6 +156,18 @@ class Distribution(Protocol):
         """
 
 
+FLOOR = 64
+"""Added to each level's mass of a :class:`Distribution`, so that nothing is impossible."""
+
+FLOOR_OF_16_BITS = 1
+"""The same where levels are many."""
+
+
+def floor(bit_depth: int) -> int:
+    """What is added to the mass of each level of a sample of 1, 8 or 16 bits."""
+    return FLOOR_OF_16_BITS if bit_depth == 16 else FLOOR
+
+
 class Conditionals(Protocol):
     """The distributions of the pixels in hand, channel by channel."""
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import FormatError
-from pixelcodec.models.program import Distribution
+from pixelcodec.models.program import Distribution, floor
 
 PRECISION = 24
 BRANCHES = 16
@@ -30,18 +30,6 @@ _STRIDES = {1: (1,), 8: (16, 1), 16: (4096, 256, 16, 1)}
 def strides(bit_depth: int) -> tuple[int, ...]:
     """Width in levels of a branch of each choice that makes a sample of 1, 8 or 16 bits."""
     return _STRIDES[bit_depth]
-
-
-FLOOR = 64
-"""Added to the mass of each level, so that nothing is impossible."""
-
-FLOOR_OF_16_BITS = 1
-"""The same where levels are many."""
-
-
-def floor(bit_depth: int) -> int:
-    """What is added to the mass of each level of a sample of 1, 8 or 16 bits."""
-    return FLOOR_OF_16_BITS if bit_depth == 16 else FLOOR
 
 
 _SHARED = 2**PRECISION - BRANCHES - 2

@@ -16,11 +16,11 @@ from PIL import Image
 
 from pixelcodec import exact
 from pixelcodec.api import as_picture
-from pixelcodec.coder import floor, sample_type
+from pixelcodec.coder import sample_type
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
-from pixelcodec.models.program import Distribution, Program
+from pixelcodec.models.program import Distribution, Program, floor
 from pixelcodec.pictures import Picture
 from pixelcodec.plan import check_bit_depth
 from pixelcodec.runtime import Progress, cpu_threads, make_engine, pixel_counter

@@ -13,6 +13,7 @@ import reference_decoder as reference
 from pixelcodec import coder
 from pixelcodec.coder import StripDecoder, StripEncoder, describe
 from pixelcodec.errors import FormatError
+from pixelcodec.models.program import FLOOR
 
 Samples = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]
@@ -164,7 +165,7 @@ def test_the_decoder_takes_the_frequencies_of_the_formula(
 ) -> None:
     edges = data.draw(st.sampled_from([FIRST, *map(second, range(16))]))
     choices = np.zeros((len(table), 18), np.float32)
-    coder._tabulate(table.masses[:, list(edges)], edges.step * coder.FLOOR, choices)
+    coder._tabulate(table.masses[:, list(edges)], edges.step * FLOOR, choices)
 
     frequencies = choices.astype(int) + 1
     assert frequencies.tolist() == [table.frequencies(n, edges) for n in range(len(table))]

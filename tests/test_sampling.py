@@ -15,13 +15,13 @@ from PIL import Image
 from coding import random_network, randomised
 from pictures import scene
 from pixelcodec import evaluation, sampling
-from pixelcodec.coder import FLOOR
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperProgram
 from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.program import FLOOR
 from pixelcodec.models.wavefront_pixelcnn import Config, IntegerWavefrontPixelCNN
 from pixelcodec.sampling import complete, draw, grid, half, sample, with_hole
 from places import PLACES
