@@ -20,7 +20,7 @@ from pixelcodec.coder import sample_type
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
-from pixelcodec.models.program import Distribution, Program, floor
+from pixelcodec.models.program import Distribution, Program, floor_of
 from pixelcodec.pictures import Picture
 from pixelcodec.plan import check_bit_depth
 from pixelcodec.runtime import Progress, cpu_threads, make_engine, pixel_counter
@@ -305,7 +305,7 @@ def draw(
     """
     bit_depth = levels.bit_length() - 1
     edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(dice), 1))
-    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor(bit_depth)
+    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor_of(bit_depth)
     dtype = sample_type(bit_depth)
     if temperature == 0:
         likeliest: Samples = masses.argmax(1).astype(dtype)
