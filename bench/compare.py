@@ -28,6 +28,7 @@ from typing import Any, TypeVar, Unpack, get_type_hints
 
 import click
 import numpy as np
+from peers import ONE_THREAD, PEERS
 
 from pixelcodec import suffixes
 from pixelcodec.cli import charts, rivals
@@ -45,7 +46,7 @@ from pixelcodec.cli.files import files_below, is_folder
 from pixelcodec.cli.machine import circumstances, forget_peak, peak_mb
 from pixelcodec.cli.measuring import RAW, LossError, warm_up
 from pixelcodec.cli.progress import progress_bar
-from pixelcodec.cli.rivals import PEERS, PNG_OPTIMISED, Codec, is_ours, short_name
+from pixelcodec.cli.rivals import PNG_OPTIMISED, Codec, is_ours, short_name
 from pixelcodec.cli.tables import bits_per_sample, table
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.pictures import Picture, read_picture
@@ -68,7 +69,7 @@ class Spec:
     """A codec, as another process can be told of it.
 
     Attributes:
-        name: one of :data:`pixelcodec.cli.rivals.PEERS`, :data:`RAW` or :data:`PROJECT`.
+        name: one of :data:`peers.PEERS`, :data:`RAW` or :data:`PROJECT`.
         model: of this project; None for the one that suits the image.
         effort: likewise; None for the default.
         compute: likewise, how it runs.
@@ -213,7 +214,7 @@ def outcomes(spec: Spec, paths: Sequence[Path], in_colour: bool) -> Iterator[tup
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | rivals.ONE_THREAD,
+            env=os.environ | ONE_THREAD,
         ) as process:
             assert process.stdin
             assert process.stdout

@@ -92,7 +92,7 @@ def timed(engine: Engine, watch: Stopwatch) -> Iterator[None]:
         mock.patch.object(program, "remember", watch.timed(REVEAL, program.remember)),
         mock.patch.object(backend, "matmul", watch.timed(PRODUCTS, backend.matmul)),
         _timed_methods(Canvas, ("store", "taps"), CANVAS, watch),
-        _timed_methods(coder.StripDecoder, ("decode",), DECODER, watch),
+        _timed_methods(coder.RangeDecoder, ("decode",), DECODER, watch),
     ):
         yield
 

@@ -55,13 +55,16 @@ def forget_peak() -> None:
 
 
 def _processor() -> str:
-    """The name of the processor, which on Linux only /proc knows."""
+    """The name of the processor, which on Linux only /proc knows, on Windows the environment.
+
+    ``platform.processor`` would run a program elsewhere.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+    return next(names, os.environ.get("PROCESSOR_IDENTIFIER", "")) or platform.machine()
 
 
 def _processors() -> int:

@@ -1,15 +1,8 @@
-"""The codecs that are compared, all behind the same two functions.
+"""The codecs that ``pixelcodec compare`` runs, all behind the same two functions."""
 
-``pixelcodec compare`` runs a few of them, ``bench/compare.py`` all that are installed.
-"""
-
-import importlib
-import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -32,9 +25,6 @@ Samples = npt.NDArray[Any]
 PNG_OPTIMISED = "PNG optimised"
 OURS = "pixelcodec"
 """The first word of the names of this project's codecs."""
-
-ONE_THREAD = {"RAYON_NUM_THREADS": "1"}
-"""Variables of the environment that keep codecs to one thread whose functions cannot be told."""
 
 
 def is_ours(codec: str) -> bool:
@@ -95,7 +85,7 @@ class Codec:
     same: Callable[[Samples, Picture], bool] = same_samples
 
 
-# PNG ---------------------------------------------------------------------------------------------
+# Others ------------------------------------------------------------------------------------------
 
 
 def png() -> Codec:
@@ -108,55 +98,6 @@ def png() -> Codec:
         lambda picture, _: png_file.write(picture),
         lambda data, _: png_file.read(data).to_array(),
     )
-
-
-def oxipng() -> Codec | None:
-    """Return PNG as small as oxipng makes it: a Python package of that name, or the command.
-
-    It may choose another kind of PNG that shows the same colours, such as a palette.
-    """
-    found = _oxipng_package() or _oxipng_command()
-    if found is None:
-        return None
-    library, optimise = found
-    return Codec(
-        "PNG oxipng",
-        f"{library}, level 6, 1 thread",
-        lambda picture, _: optimise(png_file.write(picture, compress_level=1)),
-        lambda data, _: imagecodecs.png_decode(data),
-        same=same_colours,
-    )
-
-
-_Optimise = Callable[[bytes], bytes]
-
-
-def _oxipng_package() -> tuple[str, _Optimise] | None:
-    try:
-        module = importlib.import_module("oxipng")
-    except ImportError:
-        return None
-    packages = metadata.packages_distributions().get("oxipng", [])
-    versions = (f"by {package} {metadata.version(package)}" for package in packages)
-    library = " ".join(["oxipng", *versions])
-    return library, lambda data: bytes(module.optimize_from_memory(data, level=6))
-
-
-def _oxipng_command() -> tuple[str, _Optimise] | None:
-    command = shutil.which("oxipng")
-    if command is None:
-        return None
-
-    def run(*arguments: str, data: bytes = b"") -> bytes:
-        return subprocess.run(
-            [command, *arguments], input=data, capture_output=True, check=True
-        ).stdout
-
-    options = ("--quiet", "--opt", "6", "--threads", "1", "--stdout", "-")
-    return f"the command {run('--version').decode().strip()}", lambda data: run(*options, data=data)
-
-
-# Others ------------------------------------------------------------------------------------------
 
 
 def webp() -> Codec:
@@ -177,7 +118,7 @@ def webp() -> Codec:
 
     library = f"libwebp {features.version('webp')} by Pillow {PIL.__version__}"
     about = f"{library}, lossless, quality 100, method 6, exact"
-    holds = partial(_holds, channels=(1, 3, 4), bit_depths=(8,))
+    holds = partial(holds_plain, channels=(1, 3, 4), bit_depths=(8,))
     return Codec("WebP lossless", about, encode, decode, holds, same_colours)
 
 
@@ -185,7 +126,7 @@ def jpeg_xl(effort: int) -> Codec:
     """Return lossless JPEG XL."""
     return Codec(
         f"JPEG XL e{effort}",
-        f"{imagecodecs.jpegxl_version()} {_BY_IMAGECODECS}, effort {effort}, 1 thread",
+        f"{imagecodecs.jpegxl_version()} {BY_IMAGECODECS}, effort {effort}, 1 thread",
         lambda picture, _: bytes(
             imagecodecs.jpegxl_encode(
                 picture.to_array(),
@@ -196,99 +137,19 @@ def jpeg_xl(effort: int) -> Codec:
             )
         ),
         lambda data, _: imagecodecs.jpegxl_decode(data, numthreads=1),
-        _holds,
+        holds_plain,
     )
 
 
-def jpeg_ls() -> Codec | None:
-    """Return JPEG-LS, channel by channel: the library's functions transform no colours."""
-    if not imagecodecs.JPEGLS.available:
-        return None
-    return Codec(
-        "JPEG-LS",
-        f"{imagecodecs.jpegls_version()} {_BY_IMAGECODECS}, no transform of colours",
-        lambda picture, _: bytes(imagecodecs.jpegls_encode(picture.to_array(), level=0)),
-        lambda data, _: imagecodecs.jpegls_decode(data),
-        partial(_holds, channels=(1, 3, 4), bit_depths=(8, 16)),
-    )
+BY_IMAGECODECS = f"by imagecodecs {imagecodecs.__version__}"
 
 
-def jpeg_2000() -> Codec | None:
-    """Return JPEG 2000 by its reversible wavelet."""
-    if not imagecodecs.JPEG2K.available:
-        return None
-    return Codec(
-        "JPEG 2000",
-        f"{imagecodecs.jpeg2k_version()} {_BY_IMAGECODECS}, reversible, 1 thread",
-        lambda picture, _: bytes(
-            imagecodecs.jpeg2k_encode(
-                picture.to_array(),
-                level=0,
-                reversible=True,
-                bitspersample=picture.bit_depth,
-                numthreads=1,
-            )
-        ),
-        lambda data, _: imagecodecs.jpeg2k_decode(data, numthreads=1),
-        _holds,
-    )
-
-
-def qoi() -> Codec | None:
-    """Return QOI."""
-    if not imagecodecs.QOI.available:
-        return None
-    return Codec(
-        "QOI",
-        f"{imagecodecs.qoi_version()} {_BY_IMAGECODECS}",
-        lambda picture, _: bytes(imagecodecs.qoi_encode(picture.to_array())),
-        lambda data, _: imagecodecs.qoi_decode(data),
-        partial(_holds, channels=(3, 4), bit_depths=(8,)),
-    )
-
-
-def avif(speed: int = 4) -> Codec | None:
-    """Return lossless AVIF, which gives no alpha where all is opaque.
-
-    At the slowest speed it takes ten times as long as at the default here for 1% less.
-    """
-    if not imagecodecs.AVIF.available:
-        return None
-    quality = imagecodecs.AVIF.QUALITY.LOSSLESS
-    return Codec(
-        "AVIF lossless",
-        f"{imagecodecs.avif_version()} {_BY_IMAGECODECS}, lossless, speed {speed}, 1 thread",
-        lambda picture, _: bytes(
-            imagecodecs.avif_encode(picture.to_array(), level=quality, speed=speed, numthreads=1)
-        ),
-        lambda data, _: imagecodecs.avif_decode(data, numthreads=1),
-        partial(_holds, bit_depths=(8,)),
-        same_colours,
-    )
-
-
-PEERS: dict[str, Callable[[], Codec | None]] = {
-    "png": png,
-    "oxipng": oxipng,
-    "webp": webp,
-    "jxl7": partial(jpeg_xl, 7),
-    "jxl9": partial(jpeg_xl, 9),
-    "jpegls": jpeg_ls,
-    "jpeg2000": jpeg_2000,
-    "qoi": qoi,
-    "avif": avif,
-}
-"""What makes each codec of others, by short names; it gives None where that is not installed."""
-
-_BY_IMAGECODECS = f"by imagecodecs {imagecodecs.__version__}"
-
-
-def _holds(
+def holds_plain(
     picture: Picture,
     channels: tuple[int, ...] = (1, 2, 3, 4),
     bit_depths: tuple[int, ...] = (2, 4, 8, 16),
 ) -> bool:
-    """Whether an image has no palette, and so many channels and bits."""
+    """Whether ``picture`` has no palette, and so many channels and bits."""
     return (
         not picture.is_palette and picture.channels in channels and picture.bit_depth in bit_depths
     )

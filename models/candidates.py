@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelcodec.compiled import compiled
+from pixelcodec.models.context import median
 from pixelcodec.models.memory import (
     CONTEXTS,
     WAYS,
@@ -216,8 +217,7 @@ def _predict(
         west = image[row + shifts[0, 0], column + shifts[0, 1], c]
         north = image[row + shifts[1, 0], column + shifts[1, 1], c]
         north_west = image[row + shifts[2, 0], column + shifts[2, 1], c]
-        low, high = min(west, north), max(west, north)
-        middle = max(low, min(high, west + north - north_west)) & 255
+        middle = median(west, north, north_west) & 255
         centre[c] = middle
         context[CHANNELS * len(shifts) + c] = max(middle - 128, -127)
         for tap in range(len(shifts)):

@@ -110,6 +110,13 @@ def centred_context(storage: Integers, block: Block, table: Integers) -> Context
 
 
 @compiled
+def median(west: Any, north: Any, north_west: Any) -> Any:
+    """The median predictor of JPEG-LS: that of both neighbours and of the plane through all."""
+    low, high = min(west, north), max(west, north)
+    return max(low, min(high, west + north - north_west))
+
+
+@compiled
 def _gather(
     storage: Integers,
     first_row: int,
@@ -130,8 +137,7 @@ def _gather(
                     west = image[row + shifts[W, 0], column + shifts[W, 1], c]
                     north = image[row + shifts[N, 0], column + shifts[N, 1], c]
                     north_west = image[row + shifts[NW, 0], column + shifts[NW, 1], c]
-                    low, high = min(west, north), max(west, north)
-                    middle = max(low, min(high, west + north - north_west)) & 255
+                    middle = median(west, north, north_west) & 255
                     centre[pixel, c] = middle
                     features[pixel, 3 * taps + c] = max(middle - 128, -127)
                     for tap in range(taps):

@@ -89,7 +89,7 @@ class DataSet(Protocol):
 
     @property
     def channels(self) -> int:
-        """Of its images, 1 or 3."""
+        """Of its images, 1, 3 or 4."""
         ...
 
     @property

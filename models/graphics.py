@@ -46,7 +46,7 @@ from pixelcodec.models.colour_mixture import (
     spread,
     weigh,
 )
-from pixelcodec.models.learning import LearningPair
+from pixelcodec.models.learning import LearningPair, Updates
 from pixelcodec.models.memory import Memory, pack
 from pixelcodec.models.mixture import Mixture, MixtureHead
 from pixelcodec.models.network import IntegerNetwork
@@ -125,9 +125,7 @@ class IntegerGraphics:
         for layer in network.layers.values():
             arithmetic.linear(layer)
         layers, host = network.layers, arithmetic.host
-        self._rate = RATE if learning else 0
         self.channels_of = _CHANNELS_OF[channels]
-        self._turn, self._pixels = 0, 0
         self._companding = network.tables["companding"].numpy()
         self._inverse_scale = network.tables["inverse_scale"].numpy().astype(np.int64)
         self._exp = network.tables["choice_exp"].numpy()
@@ -138,6 +136,8 @@ class IntegerGraphics:
             LearningPair(layers[f"head.{c}"], layers[f"parameters.{c}"], host)
             for c in range(CHANNELS)
         ]
+        learners = [self._choice, *(self._heads[c] for c in self.channels_of)]
+        self._updates = Updates(learners, RATE, LEAST_PIXELS) if learning else None
         self.planes = {PIXELS: Plane(CHANNELS + 1, torch.int16, OUTSIDE, RUNS, on_host=True)}
 
     def look(self, canvas: Canvas) -> Conditionals:
@@ -161,16 +161,9 @@ class IntegerGraphics:
         canvas.store(PIXELS, torch.from_numpy(pixels))
         self._memory.take_in(found.hashes, colours)
         self.palette.take_in(colours)
-        if self._rate:
-            self._learn(samples, targets)
+        if self._updates:
+            self._updates.count(self._in_hand.learn(samples, targets))
         del self._in_hand  # refers to this program, which could not be freed at once
-
-    def _learn(self, samples: Samples, targets: Integers) -> None:
-        self._pixels += self._in_hand.learn(samples, targets)
-        if self._pixels >= LEAST_PIXELS:
-            for head in (self._choice, *(self._heads[c] for c in self.channels_of)):
-                head.update(self._turn, self._rate)
-            self._turn, self._pixels = self._turn + 1, 0
 
     def weigh(self, found: Candidates) -> tuple[Tensor, Integers]:
         """Hidden units of all rows, and the weights."""

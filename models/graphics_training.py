@@ -322,8 +322,8 @@ def bits_of_new(parameters: Tensor, residual: Tensor, centre: Tensor, before: Te
     inside = torch.sigmoid(offset + inverse / 2) - torch.sigmoid(offset - inverse / 2)
     lowest = (low - means) * inverse
     total = torch.sigmoid(lowest + mixture.LEVELS * inverse) - torch.sigmoid(lowest)
-    whole = (weights * total).sum(-1) + mixture.LEVELS * mixture.FLOOR
-    return torch.log2(whole) - torch.log2((weights * inside).sum(-1) + mixture.FLOOR)
+    whole = (weights * total).sum(-1) + mixture.LEVELS * mixture.LEVEL_LEAST
+    return torch.log2(whole) - torch.log2((weights * inside).sum(-1) + mixture.LEVEL_LEAST)
 
 
 def bits_of_seen(

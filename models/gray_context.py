@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import ModelError
-from pixelcodec.models.context import NW, TAPS, N, W, shifts, stored
+from pixelcodec.models.context import NW, TAPS, N, W, median, shifts, stored
 from pixelcodec.models.program import Block
 
 UNITS = 65
@@ -196,9 +196,7 @@ def _gather(
             for column in range(first_column, first_column + span):
                 for tap in range(taps):
                     around[tap] = image[row + shifts[tap, 0], column + shifts[tap, 1], 0]
-                low, high = min(around[W], around[N]), max(around[W], around[N])
-                middle = max(low, min(high, around[W] + around[N] - around[NW]))
-                centre = middle & highest
+                centre = median(around[W], around[N], around[NW]) & highest
                 total, weight = np.int64(0), np.int64(0)
                 for tap in range(taps):
                     inside = around[tap] <= highest

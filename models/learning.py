@@ -25,12 +25,11 @@ from pixelcodec.compiled import compiled
 from pixelcodec.models.layers import STREAM_TO_ACTIVATION
 from pixelcodec.models.mixture_gradient import MOST, limited
 from pixelcodec.models.network import IntegerLayer
-from pixelcodec.models.program import Arithmetic
+from pixelcodec.models.program import MAX_FAN_IN, Arithmetic
 
 Integers = npt.NDArray[Any]
 
 RATES = (8, 16, 32)
-LEARNING_MOST = 15
 
 LEAST_PIXELS = 128
 """An update waits for so many pixels, at least."""
@@ -162,8 +161,8 @@ class LearningLayer:
             activations: int8 [n, inputs], contiguous.
             gradients: int32 [n, outputs], within -:data:`MOST` .. :data:`MOST`.
         """
-        for start in range(0, len(gradients), LONGEST):
-            part = slice(start, start + LONGEST)
+        for start in range(0, len(gradients), MAX_FAN_IN):  # pixels are the inputs of this product
+            part = slice(start, start + MAX_FAN_IN)
             own = gradients[part]
             digits = torch.empty((_DIGITS * own.shape[1], len(own)), dtype=torch.int8)
             _split(own, digits.numpy())
@@ -183,10 +182,6 @@ class LearningLayer:
             rate,
         )
         _see(self._weights, self._on_host, self._biases)
-
-
-LONGEST = 1024
-"""Pixels of a product of gradients and activations: as many as inputs of a layer, at most."""
 
 
 @compiled
@@ -402,16 +397,25 @@ class Updates:
     """Makes the steps of a network's layers, once they were told of enough pixels."""
 
     def __init__(
-        self, learners: Sequence[LearningLayer | LearningPair | LearningBlock], rate: int
+        self,
+        learners: Sequence[LearningLayer | LearningPair | LearningBlock],
+        rate: int,
+        least_pixels: int = LEAST_PIXELS,
     ) -> None:
-        """Take what learns, and the most that a weight of a head moves in a step."""
-        self._learners, self._rate = learners, rate
+        """Take what learns.
+
+        Args:
+            learners: the layers, in the order of their steps.
+            rate: the most that a weight of a head moves in a step, see :class:`Learning`.
+            least_pixels: a step waits for so many pixels, at least.
+        """
+        self._learners, self._rate, self._least_pixels = learners, rate, least_pixels
         self._turn, self._pixels = 0, 0
 
     def count(self, pixels: int) -> None:
         """All were told of so many more ``pixels``."""
         self._pixels += pixels
-        if self._pixels >= LEAST_PIXELS:
+        if self._pixels >= self._least_pixels:
             for learner in self._learners:
                 learner.update(self._turn, self._rate)
             self._turn, self._pixels = self._turn + 1, 0

@@ -19,7 +19,7 @@ from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Conditionals, Samples
 from pixelcodec.models.seen_colours import SeenColours, Split
 from pixelcodec.models.wavefront import SAMPLES
-from pixelcodec.models.wavefront_pixelcnn import SEEN, IntegerWavefrontPixelCNN, PixelMixtures
+from pixelcodec.models.wavefront_pixelcnn import RESIDUALS, IntegerWavefrontPixelCNN, PixelMixtures
 
 Integers = npt.NDArray[Any]
 
@@ -45,8 +45,8 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
         self.inverse_scale = network.tables["inverse_scale"].numpy().astype(np.int64)
         layers, host = network.layers, arithmetic.host
         width = layers["input"].weight.shape[1]
-        inputs = width + context.FEATURES + SEEN
-        rows = np.r_[:width, inputs - SEEN : inputs]
+        inputs = width + context.FEATURES + RESIDUALS
+        rows = np.r_[:width, inputs - RESIDUALS : inputs]
         self.heads = [
             LearningPair(layers[f"head.{c}"], layers[f"parameters.{c}"], host, rows, inputs)
             for c in range(channels)
@@ -80,7 +80,7 @@ class LearningMixtures(PixelMixtures):
         self, program: LearningPixelCNN, seen: context.Context, activations: Tensor
     ) -> None:
         """Take the context, and the trunk's activations (int8 [pixels, width])."""
-        unknown = torch.zeros((len(activations), SEEN), dtype=torch.int8)
+        unknown = torch.zeros((len(activations), RESIDUALS), dtype=torch.int8)
         inputs = torch.cat([activations, torch.from_numpy(seen.features), unknown], 1)
         super().__init__(program, seen.centre, inputs)
         self._activations = activations

@@ -55,7 +55,7 @@ class _BitsOfSamples(torch.autograd.Function):
 _0, _HALF, _1, _2 = (np.float32(value) for value in (0, 0.5, 1, 2))
 _LN2, _INVERSE_LN2 = np.float32(math.log(2)), np.float32(1 / math.log(2))
 _SUBLEVELS, _LEVELS = np.float32(mixture.SUBLEVELS), np.float32(mixture.LEVELS)
-_FLOOR = np.float32(mixture.FLOOR)
+_LEVEL_LEAST = np.float32(mixture.LEVEL_LEAST)
 _LEAST_SCALE = np.float32(mixture.LOG2_SMALLEST_SCALE)
 _MOST_SCALE = np.float32(mixture.LOG2_SMALLEST_SCALE + (mixture.SCALES - 1) / mixture.SCALE_STEPS)
 _CERTAIN = np.float32(16)
@@ -88,7 +88,7 @@ def _bits_and_gradients(
             second = np.float32(residuals[n, 1]) if c > 1 else _0
             shift = of[3 * count] * first + of[3 * count + 1] * second
             largest = of[:count].max()
-            numerator, denominator = _FLOOR, _LEVELS * _FLOOR
+            numerator, denominator = _LEVEL_LEAST, _LEVELS * _LEVEL_LEAST
             for k in range(count):
                 weight[k] = math.exp(of[k] - largest)
                 wanted = _SUBLEVELS * of[count + k] + shift

@@ -52,8 +52,8 @@ REACH = LEVELS * SUBLEVELS + _MEAN_MARGIN + SUBLEVELS
 _PHASE = 2 * REACH // SUBLEVELS + 1
 ROW = SUBLEVELS * _PHASE
 LOWEST_MEAN, HIGHEST_MEAN = -_MEAN_MARGIN, (LEVELS - 1) * SUBLEVELS + _MEAN_MARGIN
-FLOOR = 2.0**-20
-"""About what the coder gives a level at least, for a weight of 1."""
+LEVEL_LEAST = 2.0**-20
+"""What a level has at least, in training, for a weight of 1: about the coder's share."""
 
 Integers = npt.NDArray[Any]
 
@@ -105,8 +105,8 @@ def bits_of_samples(parameters: Tensor, samples: Tensor, centre: Tensor) -> Tens
     inside = torch.sigmoid(offset + inverse / 2) - torch.sigmoid(offset - inverse / 2)
     low = (below.unsqueeze(-1) - means) * inverse
     total = torch.sigmoid(low + LEVELS * inverse) - torch.sigmoid(low)
-    numerator = (weights * inside).sum(-1) + FLOOR
-    return torch.log2((weights * total).sum(-1) + LEVELS * FLOOR) - torch.log2(numerator)
+    numerator = (weights * inside).sum(-1) + LEVEL_LEAST
+    return torch.log2((weights * total).sum(-1) + LEVELS * LEVEL_LEAST) - torch.log2(numerator)
 
 
 def _sees(channel: int, like: Tensor) -> Tensor:

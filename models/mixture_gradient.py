@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelcodec.coder import FLOOR
 from pixelcodec.compiled import compiled
 from pixelcodec.models.mixture import (
     HIGHEST_MEAN,
@@ -22,6 +21,7 @@ from pixelcodec.models.mixture import (
     Mixture,
     scale_and_distance,
 )
+from pixelcodec.models.program import FLOOR
 
 Integers = npt.NDArray[Any]
 

@@ -67,12 +67,16 @@ class IntegerNetwork:
 
     @property
     def parameters(self) -> int:
-        """Count of weights and biases, masked ones left out."""
+        """Count of weights and biases in the layers, the zeros of masks among them."""
         return sum(layer.weight.numel() + layer.bias.numel() for layer in self.layers.values())
 
     @property
     def macs_per_pixel(self) -> int:
-        """Multiply-accumulates for a pixel of three channels: each weight is used once."""
+        """Count of weights: multiply-accumulates for a pixel, where each is used once for it.
+
+        Two kinds of networks are not like that: the one for graphics uses the weights of its
+        choice for each candidate, and one of several scales runs each for its own pixels alone.
+        """
         return sum(layer.weight.numel() for layer in self.layers.values())
 
     def tensors(self) -> dict[str, Tensor]:

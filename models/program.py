@@ -20,6 +20,9 @@ from pixelcodec.models.network import IntegerLayer
 MAPS = "maps"
 """The plane, of a program that sees a coarser image, of what that says of a pixel."""
 
+MAX_FAN_IN = 1024
+"""Largest number of inputs of a layer, or of terms of a product, that is exact on all devices."""
+
 Samples = npt.NDArray[Any]
 """uint8, of 16 bits uint16."""
 
@@ -130,7 +133,10 @@ class Arithmetic(Protocol):
         ...
 
     def products(self, first: Tensor, second: Tensor) -> Tensor:
-        """Int8 [n, k], contiguous, times int8 [k, m], k at most 1024: int32 [n, m]."""
+        """Int8 [n, k], contiguous, times int8 [k, m]: int32 [n, m].
+
+        ``k`` is at most :data:`MAX_FAN_IN`.
+        """
 
     def linear(self, layer: IntegerLayer) -> Linear:
         """Make ``layer`` ready to run."""
@@ -154,6 +160,18 @@ class Distribution(Protocol):
         Returns:
             int32 [n, m], below 2**28.9.
         """
+
+
+FLOOR = 64
+"""Added to each level's mass of a :class:`Distribution`, so that nothing is impossible."""
+
+FLOOR_OF_16_BITS = 1
+"""The same where levels are many."""
+
+
+def floor_of(bit_depth: int) -> int:
+    """What is added to the mass of each level of a sample of 1, 8 or 16 bits."""
+    return FLOOR_OF_16_BITS if bit_depth == 16 else FLOOR
 
 
 class Conditionals(Protocol):

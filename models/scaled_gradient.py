@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelcodec import coder
 from pixelcodec.compiled import compiled
 from pixelcodec.models.mixture_gradient import LN2, MOST, divide, limited
+from pixelcodec.models.program import floor_of
 from pixelcodec.models.scaled_mixture import (
     MARGIN,
     MASS_SHIFT,
@@ -60,7 +60,7 @@ def gradients(
         sizes,
         samples,
         1 << bit_depth,
-        coder.floor(bit_depth),
+        floor_of(bit_depth),
         out,
     )
     return out

@@ -21,10 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pixelcodec import coder
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import ModelError
 from pixelcodec.models.gray_context import UNIT_STEPS, UNITS
+from pixelcodec.models.program import floor_of
 
 SUBLEVELS = 16
 """Means are in sixteenths of a level."""
@@ -103,9 +103,9 @@ def bits_of_samples(
     offset = (residual - means) * inverse
     inside = _between(offset - half, offset + half)
     total = _between((below - means) * inverse, (below - means) * inverse + levels * 2 * half)
-    floor = coder.floor(bit_depth) / LARGEST
-    numerator = (weights * inside).sum(-1) + floor
-    return torch.log2((weights * total).sum(-1) + levels * floor) - torch.log2(numerator)
+    of_level = floor_of(bit_depth) / LARGEST
+    numerator = (weights * inside).sum(-1) + of_level
+    return torch.log2((weights * total).sum(-1) + levels * of_level) - torch.log2(numerator)
 
 
 def _between(low: Tensor, high: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelcodec.coder import FLOOR
 from pixelcodec.compiled import compiled
 from pixelcodec.models.mixture import LEVELS, Mixture
+from pixelcodec.models.program import FLOOR
 
 Integers = npt.NDArray[Any]
 

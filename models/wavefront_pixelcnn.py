@@ -41,7 +41,7 @@ from pixelcodec.models.wavefront import (
 
 ARCHITECTURE = "wavefront-pixelcnn-1"
 CHANNELS = context.CHANNELS
-SEEN = CHANNELS - 1
+RESIDUALS = CHANNELS - 1
 """Inputs of a head for the residuals of R and G; those it must not see have weights of zero."""
 
 
@@ -71,7 +71,9 @@ class WavefrontPixelCNN(Wavefront):
         """Make a network with random weights."""
         super().__init__(context.FEATURES, config)
         self.config = config
-        self.head = MaskedConv2d(config.width + SEEN, CHANNELS * config.head, _head_mask(config))
+        self.head = MaskedConv2d(
+            config.width + RESIDUALS, CHANNELS * config.head, _head_mask(config)
+        )
         self.parameters_of = MaskedConv2d(
             CHANNELS * config.head,
             CHANNELS * mixture.parameters_of(config.components),
@@ -99,7 +101,7 @@ class WavefrontPixelCNN(Wavefront):
         seen = context.context_of_images(samples.numpy(), self._table)
         shape = samples.shape[:3]
         centre = torch.from_numpy(seen.centre).view(samples.shape)
-        residuals = (samples - centre)[..., :SEEN].numpy()
+        residuals = (samples - centre)[..., :RESIDUALS].numpy()
         companded = torch.from_numpy(self._table.take(residuals + context.ZERO_DIFFERENCE))
         features = torch.from_numpy(seen.features).view(*shape, -1)
         activations = self.trunk(as_channels(features.to(device)))
@@ -110,7 +112,7 @@ class WavefrontPixelCNN(Wavefront):
         """Bits of each sample of pixels whose trunk was run already.
 
         Args:
-            features: int8 [n, width + SEEN], see :meth:`IntegerWavefrontPixelCNN.seen`.
+            features: int8 [n, width + RESIDUALS], see :meth:`IntegerWavefrontPixelCNN.seen`.
             samples: uint8 [n, 3].
             centre: int16 [n, 3].
 
@@ -166,7 +168,7 @@ class WavefrontPixelCNN(Wavefront):
 
 def _head_mask(config: Config) -> Tensor:
     """All of the stream for all heads; R's residual for G and B, G's residual for B."""
-    mask = torch.ones(CHANNELS, config.head, config.width + SEEN)
+    mask = torch.ones(CHANNELS, config.head, config.width + RESIDUALS)
     for channel in range(CHANNELS):
         mask[channel, :, config.width + channel :] = 0
     return mask.flatten(0, 1)[..., None, None]
@@ -213,16 +215,16 @@ class IntegerWavefrontPixelCNN(IntegerWavefront):
         seen = context.centred_context(*canvas.on_host(SAMPLES), self.companding)
         features = torch.from_numpy(seen.features).to(self._device)
         activations = self.activations(features, canvas)
-        return PixelMixtures(self, seen.centre, nn.functional.pad(activations, (0, SEEN)))
+        return PixelMixtures(self, seen.centre, nn.functional.pad(activations, (0, RESIDUALS)))
 
     def seen(self, conditionals: Conditionals, samples: Samples) -> tuple[Tensor, Tensor]:
         """What the heads see of pixels whose samples (uint8 [n, 1 or 3]) are known.
 
         Returns:
-            Int8 [n, width + SEEN], and the centre, int16 [n, 3].
+            Int8 [n, width + RESIDUALS], and the centre, int16 [n, 3].
         """
         assert isinstance(conditionals, PixelMixtures)
-        for channel in range(SEEN):
+        for channel in range(RESIDUALS):
             conditionals.reveal(channel, samples[:, min(channel, samples.shape[1] - 1)])
         return conditionals.seen.cpu(), torch.from_numpy(conditionals.centre)
 
@@ -250,12 +252,12 @@ class PixelMixtures:
 
     def reveal(self, channel: int, samples: Samples) -> None:
         """Let the heads of later channels see the residuals of ``channel``."""
-        if channel == SEEN:
+        if channel == RESIDUALS:
             return
         residuals = samples - self.centre[:, channel]
         self._residuals[:, channel] = residuals
         companded = self._program.companding.take(residuals + context.ZERO_DIFFERENCE)
-        self.seen[:, channel - SEEN] = torch.from_numpy(companded)
+        self.seen[:, channel - RESIDUALS] = torch.from_numpy(companded)
 
 
 def check(network: IntegerNetwork) -> Config:
@@ -267,7 +269,7 @@ def check(network: IntegerNetwork) -> Config:
     config = config_of(network, ARCHITECTURE, Config)
     shapes = trunk_shapes(context.FEATURES, config)
     for channel in range(CHANNELS):
-        shapes[f"head.{channel}"] = (config.width + SEEN, config.head)
+        shapes[f"head.{channel}"] = (config.width + RESIDUALS, config.head)
         shapes[f"parameters.{channel}"] = (config.head, 3 * config.components + channel)
     check_integers(network, shapes, {"companding", "sigmoid", "inverse_scale", "exp"})
     context.check_table(network.tables["companding"])

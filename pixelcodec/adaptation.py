@@ -64,7 +64,7 @@ def _masses(zeros: int, ratio: int) -> npt.NDArray[np.int32]:
 def pack(network: IntegerNetwork, changes: Iterable[Change]) -> bytes:
     """Changes of ``network`` to bytes."""
     found = {(change.layer, change.part): change for change in changes}
-    head, words = b"", coder.StripEncoder()
+    head, words = b"", coder.RangeEncoder()
     for layer, part, _ in parts_of(network):
         change = found.get((layer, part))
         if change is None:
@@ -88,7 +88,8 @@ def adapted(network: IntegerNetwork, data: bytes) -> IntegerNetwork:
     try:
         return changed(network, _unpacked(network, data))
     except (FormatError, ModelError) as error:
-        raise FormatError(f"damaged changes of the model: {error}") from error
+        reason = str(error).removeprefix("damaged: ")
+        raise FormatError(f"damaged changes of the model: {reason}") from error
 
 
 def _unpacked(network: IntegerNetwork, data: bytes) -> list[Change]:
@@ -100,7 +101,7 @@ def _unpacked(network: IntegerNetwork, data: bytes) -> list[Change]:
         if length > 1:
             heads.append((layer, part, before.shape, *_HEAD.unpack_from(data, offset)))
         offset += length
-    words = coder.StripDecoder(data[offset:])
+    words = coder.RangeDecoder(data[offset:])
     changes = []
     for layer, part, shape, code, zeros, ratio in heads:
         if code > 1 + SHIFT_MOST or zeros >= _ZERO_CODES:

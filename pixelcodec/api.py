@@ -37,6 +37,7 @@ from pixelcodec.plan import Plan, Shape, plans
 from pixelcodec.runtime import STANDARD_NAME, Compute, Progress, pixel_counter
 from pixelcodec.standard import rows_at_once
 from pixelcodec.stream import (
+    DECODING,
     Decoding,
     Encoding,
     RowReader,
@@ -125,7 +126,7 @@ def encode(
         strip_rows=strip_rows,
         tile=tile,
         restart=restart,
-        effort=effort_of(effort),
+        effort=effort,
         discard_invisible=discard_invisible,
         verify=verify,
         progress=progress,
@@ -143,11 +144,7 @@ def encode_to(
     Raises:
         TypeError: the stream is none, such as a path.
     """
-    if not hasattr(stream, "write") or isinstance(stream, io.TextIOBase):
-        raise TypeError(
-            f"{stream!r:.60} cannot be written to: give a file opened in binary mode; "
-            "for a path: open(path, 'xb')"
-        )
+    container.check_writable(stream)
     picture = as_picture(image)
     if how.get("discard_invisible"):
         picture = replace(picture, samples=discarded(picture.samples))
@@ -396,7 +393,7 @@ def _decode_strips(
     stream: container.Readable, region: Region | None, jobs: int, **how: Unpack[Decoding]
 ) -> Picture:
     """Decode those strips that are needed; independent ones side by side."""
-    check_keywords(how, Decoding)
+    check_keywords(how, DECODING)
     reader = container.Reader(stream)
     header, chunks = reader.header, _chunks(reader)
     whole = 0, 0, header.width, header.height

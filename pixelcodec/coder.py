@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from pixelcodec.compiled import compiled
 from pixelcodec.errors import FormatError
-from pixelcodec.models.program import Distribution
+from pixelcodec.models.program import Distribution, floor_of
 
 PRECISION = 24
 BRANCHES = 16
@@ -30,18 +30,6 @@ _STRIDES = {1: (1,), 8: (16, 1), 16: (4096, 256, 16, 1)}
 def strides(bit_depth: int) -> tuple[int, ...]:
     """Width in levels of a branch of each choice that makes a sample of 1, 8 or 16 bits."""
     return _STRIDES[bit_depth]
-
-
-FLOOR = 64
-"""Added to the mass of each level, so that nothing is impossible."""
-
-FLOOR_OF_16_BITS = 1
-"""The same where levels are many."""
-
-
-def floor(bit_depth: int) -> int:
-    """What is added to the mass of each level of a sample of 1, 8 or 16 bits."""
-    return FLOOR_OF_16_BITS if bit_depth == 16 else FLOOR
 
 
 _SHARED = 2**PRECISION - BRANCHES - 2
@@ -65,7 +53,7 @@ def describe(distribution: Distribution, samples: Integers, bit_depth: int = 8) 
     """
     edges = _edges_around(samples, strides(bit_depth))
     choices = np.empty((len(samples), len(strides(bit_depth)), 3), np.float32)
-    _describe(edges, distribution.cumulative(edges), floor(bit_depth), choices)
+    _describe(edges, distribution.cumulative(edges), floor_of(bit_depth), choices)
     return choices
 
 
@@ -149,11 +137,11 @@ def sample_type(bit_depth: int) -> type[np.uint8 | np.uint16]:
     return np.uint16 if bit_depth == 16 else np.uint8
 
 
-class StripEncoder:
-    """Codes the choices of one strip."""
+class RangeEncoder:
+    """Codes choices: those of a part of a strip, or of the changes of a model."""
 
     def __init__(self) -> None:
-        """Start an empty strip."""
+        """Start without words."""
         self._coder = constriction.stream.queue.RangeEncoder()
         self._family = constriction.stream.model.Categorical(perfect=False)
 
@@ -163,20 +151,20 @@ class StripEncoder:
         self._coder.encode(symbols, self._family, np.ascontiguousarray(choices))
 
     def finish(self) -> bytes:
-        """The strip's words, little-endian."""
+        """The words, little-endian."""
         words: Integers = self._coder.get_compressed()
         return words.astype("<u4").tobytes()
 
 
 def check_length(payload: bytes, samples: int, bit_depth: int = 8) -> None:
-    """Refuse a strip of ``samples`` that no payload so short can hold, before work or memory.
+    """Refuse a payload too short to hold so many ``samples``, before work or memory.
 
     Raises:
         FormatError: it is too short even if every choice was as likely as a choice can be.
     """
-    fewest = sum(_fewest_bits(stride * floor(bit_depth)) for stride in strides(bit_depth))
+    fewest = sum(_fewest_bits(stride * floor_of(bit_depth)) for stride in strides(bit_depth))
     if 8 * len(payload) + _STATE_BITS < samples * fewest:
-        raise FormatError(f"a strip of {samples:,} samples cannot be of {len(payload)} bytes")
+        raise FormatError(f"damaged: {len(payload)} bytes cannot hold {samples:,} samples")
 
 
 _STATE_BITS = 64
@@ -191,17 +179,17 @@ def _fewest_bits(floor: int) -> float:
     return -math.log2(1 - others / 2**PRECISION)
 
 
-class StripDecoder:
-    """Decodes the samples of one strip."""
+class RangeDecoder:
+    """Decodes the samples that were described to a :class:`RangeEncoder`."""
 
     def __init__(self, payload: bytes, bit_depth: int = 8) -> None:
-        """Take a strip's words.
+        """Take the words of an encoder.
 
         Raises:
             FormatError: the payload is not a whole number of words.
         """
         if len(payload) % 4:
-            raise FormatError(f"a strip holds {len(payload)} bytes, which are no 32-bit words")
+            raise FormatError(f"damaged: {len(payload)} bytes, which are no 32-bit words")
         words = np.frombuffer(payload, "<u4").astype(np.uint32)
         self._coder = constriction.stream.queue.RangeDecoder(words)
         self._family = constriction.stream.model.Categorical(perfect=False)
@@ -218,7 +206,7 @@ class StripDecoder:
         choices = np.empty((len(samples), BRANCHES + 2), np.float32)
         for stride in strides(self._bit_depth):
             _branch_edges(samples, stride, edges)
-            _tabulate(distribution.cumulative(edges), stride * floor(self._bit_depth), choices)
+            _tabulate(distribution.cumulative(edges), stride * floor_of(self._bit_depth), choices)
             if not _take(self._symbols(choices), stride, samples):
                 raise FormatError(_NOT_WRITTEN_BY_AN_ENCODER)
         if samples.max() > self._highest:
@@ -233,4 +221,4 @@ class StripDecoder:
         return symbols
 
 
-_NOT_WRITTEN_BY_AN_ENCODER = "damaged: a strip holds range-coder words that no encoder writes"
+_NOT_WRITTEN_BY_AN_ENCODER = "damaged: range-coder words that no encoder writes"

@@ -20,15 +20,15 @@ def compiled(function: Function) -> Function:
     Where neither the package's folder nor the user's cache can be written to, it is compiled anew
     in each process. Arithmetic is as written: no reordering, no fused operations.
     """
-    dispatcher = numba.njit(nogil=True)(function)
+    dispatcher: Any = numba.njit(nogil=True)(function)
     try:
-        dispatcher._cache = _Cache(function)
+        dispatcher._cache = _Cache(function)  # type: ignore[no-untyped-call]
     except RuntimeError:  # numba finds no place for it
         _warn_of_slow_starts()
     return cast(Function, dispatcher)
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """What was compiled of a function, of these very sources.
 
     Numba itself looks at the file of the function alone. But what it calls in other modules, and
@@ -36,7 +36,8 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     """
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        return (*super()._index_key(sig, codegen), sources())
+        found: tuple[Any, ...] = super()._index_key(sig, codegen)  # type: ignore[no-untyped-call]
+        return (*found, sources())
 
 
 @cache

@@ -126,6 +126,19 @@ def stream_of(source: Source) -> Readable:
     )
 
 
+def check_writable(sink: Writable) -> None:
+    """Refuse what takes no bytes.
+
+    Raises:
+        TypeError: it takes none, such as a path.
+    """
+    if not hasattr(sink, "write") or isinstance(sink, io.TextIOBase):
+        raise TypeError(
+            f"{sink!r:.60} cannot be written to: give a file opened in binary mode; "
+            "for a path: pixelcodec.create(path, ...), or open(path, 'xb')"
+        )
+
+
 def read_some(fh: Readable, size: int) -> bytes:
     """Read 1 to ``size`` bytes, at most a mebibyte; none at the end of the stream.
 

@@ -34,7 +34,7 @@ Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 """Rows and columns, the same in each image of a stack."""
 
 Choose = Callable[[Distribution, Places, int], Samples]
-"""Chooses the samples (uint8 [images * places]) at some places in a channel."""
+"""Chooses the samples [images * places] at some places in a channel."""
 
 ChooseHere = Callable[[Distribution, int], Samples]
 """The same at the places in hand."""
@@ -104,10 +104,10 @@ def reveal_all(conditionals: Conditionals, channels: int, choose: ChooseHere) ->
     Args:
         conditionals: of these pixels.
         channels: count.
-        choose: gives the samples (uint8 [pixels]) of a channel, by its distribution.
+        choose: gives the samples [pixels] of a channel, by its distribution.
 
     Returns:
-        uint8 [pixels, channels].
+        uint8, of 16 bits uint16 [pixels, channels].
     """
     chosen = []
     for channel in range(channels):
@@ -177,8 +177,8 @@ class Scale:
         """Visit all pixels of a stack in the order of coding, and write there what is chosen.
 
         Args:
-            images: uint8 [images, rows, width, channels], what :meth:`of` gives. Those pixels that
-                a coarser scale codes are known.
+            images: uint8, of 16 bits uint16 [images, rows, width, channels], what :meth:`of`
+                gives. Those pixels that a coarser scale codes are known.
             choose: gives the samples.
             progress: told of finished pixels.
         """
@@ -264,7 +264,7 @@ class Scale:
         """Take many rows of ``images`` in hand at a time, whose samples are all known.
 
         Yields:
-            The rows, their samples uint8 [n, channels], and the distributions of their pixels.
+            The rows, their samples [n, channels], and the distributions of their pixels.
         """
         count, height, width, channels = images.shape
         band = max(1, min(height, BAND_PIXELS // (count * width)))
@@ -300,7 +300,7 @@ class Scale:
         return coded
 
     def _choices(self, samples: Samples, conditionals: Conditionals) -> coder.Floats:
-        """Choices of the pixels in hand, uint8 [n, channels]: [n, symbols, 3]."""
+        """Choices of the pixels in hand, whose samples are [n, channels]: [n, symbols, 3]."""
         choices: list[coder.Floats] = []
 
         def choose(distribution: Distribution, channel: int) -> Samples:
@@ -339,12 +339,12 @@ class StripCoder:
         tile: int = 0,
         learning: int = 0,
     ) -> None:
-        """Start at the top of an image of ``width`` columns and 1 or 3 ``channels``.
+        """Start at the top of an image of ``width`` columns and so many ``channels``.
 
         Args:
             engine: the network.
             width: of the image.
-            channels: of the image.
+            channels: of the image, 1 to 4; a network says which it codes.
             restart: each strip starts as if it were the top of the image.
             tile: side of the tiles that strips are cut into; 0: they are not.
             learning: how the network learns from what it has coded, 1 to 15; 0: not at all.
@@ -448,7 +448,7 @@ class StripEncoder(StripCoder):
 
 
 def _coded(choices: coder.Floats) -> bytes:
-    part = coder.StripEncoder()
+    part = coder.RangeEncoder()
     part.encode(choices)
     return part.finish()
 
@@ -465,7 +465,8 @@ class StripDecoder(StripCoder):
             progress: told of finished pixels.
 
         Returns:
-            uint8 [height, width, channels]; pixels of parts that were not given are 0.
+            uint8, of 16 bits uint16 [height, width, channels]; pixels of parts that were not given
+            are 0.
 
         Raises:
             FormatError: a part is not one of a strip.
@@ -479,7 +480,7 @@ class StripDecoder(StripCoder):
     def _decode_part(self, scale: Scale, payload: bytes, out: Samples, progress: Count) -> None:
         pixels = scale.coded_pixels(len(out), self._width)
         coder.check_length(payload, pixels * self._channels, self._bit_depth)
-        part = coder.StripDecoder(payload, self._bit_depth)
+        part = coder.RangeDecoder(payload, self._bit_depth)
 
         def choose(distribution: Distribution, places: Places, channel: int) -> Samples:
             return part.decode(distribution)

@@ -1,6 +1,8 @@
-"""Every error a caller can meet. All derive from :class:`PixelcodecError`.
+"""What can go wrong with images, files, models and machines; all are a :class:`PixelcodecError`.
 
-The message of each says what is wrong, where, and what to do about it.
+The message of each says what is wrong, where, and what to do about it. A worker process that died
+is a bare :class:`PixelcodecError`. An argument out of its range is a ``ValueError``, and what the
+system refuses an ``OSError``.
 """
 
 

@@ -40,7 +40,7 @@ from pixelcodec.models.lstm import (
     STATE_LIMIT,
 )
 from pixelcodec.models.network import IntegerLayer
-from pixelcodec.models.program import LSTMTables
+from pixelcodec.models.program import MAX_FAN_IN, LSTMTables
 
 Integers = npt.NDArray[Any]
 
@@ -49,9 +49,6 @@ ACTIVATION_MAX = 127
 
 FLOAT32_EXACT = 2**24
 """Whole numbers of at most this magnitude are exact in float32."""
-
-MAX_FAN_IN = 1024
-"""Largest number of inputs of a layer; the known-answer test covers it."""
 
 SMALL_PRODUCT = 2**15
 """On the CPU, products of so few multiply-accumulates are a compiled loop: back ends take longer to

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 import pixelcodec
 from pixelcodec import container
-from pixelcodec.effort import Level, effort_of
+from pixelcodec.effort import Level
 from pixelcodec.errors import PixelcodecError, UnsupportedImageError
 from pixelcodec.stream import Decoding, Encoding
 
@@ -75,7 +75,7 @@ def pxc_encode(
             the buffer is too small.
         PxcError: the model is not there, does not suit the image, or cannot run.
     """
-    how = {"effort": effort_of(level), "threads": numthreads, **how}
+    how = {"effort": level, "threads": numthreads, **how}
     with _errors():
         found = pixelcodec.encode(np.asanyarray(data), **how)
     if out is None:

@@ -14,9 +14,9 @@ from pixelcodec.engine import WAVE_COLUMNS, Engine
 from pixelcodec.errors import FormatError
 from pixelcodec.models import context, memory, seen_colours
 from pixelcodec.models.architectures import remembers
-from pixelcodec.models.program import Program
+from pixelcodec.models.program import MAPS, Program
 from pixelcodec.runtime import Compute, engines_of
-from pixelcodec.schedule import STACK_PIXELS, STACK_TILES, rows_above
+from pixelcodec.schedule import columns_of, rows_above, tiles_together
 from pixelcodec.strips import Engines
 
 MAX_PIXELS = 2**28
@@ -130,7 +130,7 @@ def _engine_bytes(engine: Engine, rows: int, header: Header) -> int:
     """Of the scales of a network, for a strip: those that are done keep what the next ones see."""
     width, tile = header.width, header.tile
     tiles = -(-rows // tile) * -(-width // tile) if tile else 1
-    side_by_side = min(tiles, max(1, min(STACK_TILES, STACK_PIXELS // tile**2))) if tile else 1
+    side_by_side = min(tiles, tiles_together(tile)) if tile else 1
     shape = (min(rows, tile), min(width, tile)) if tile else (rows, width)
     of_scales = (
         canvas_bytes(program, side_by_side, -(-shape[0] // step), -(-shape[1] // step))
@@ -159,19 +159,16 @@ def canvas_bytes(program: Program, images: int, rows: int, width: int) -> int:
     That is what :class:`pixelcodec.schedule.Canvas` stores, what it carries from strip to strip,
     and the pixels in hand.
     """
-    planes = program.planes.values()
     slope = program.slope
-    band, columns = (rows, WAVE_COLUMNS) if slope else (1, width)
-    runs = [run for plane in planes for run in plane.runs]
-    before = max(0, *(slope * above - first for above, first, _ in runs))
-    after = max(0, *(last - slope * above for above, _, last in runs))
+    band, window = (rows, WAVE_COLUMNS) if slope else (1, None)
+    columns = sum(columns_of(program.planes, band, width, slope, window))
     stored = carried = 0
-    for plane in planes:
+    for plane in program.planes.values():
         size, above = plane.channels * plane.dtype.itemsize, rows_above(plane)
-        stored += (above + band) * (before + columns + after) * size
+        stored += (above + band) * columns * size
         carried += 3 * above * width * size
     in_hand = min(rows, -(-width // slope)) if slope else 1
-    maps = program.planes["maps"].channels if program.coarser else 0
+    maps = program.planes[MAPS].channels if program.coarser else 0
     return images * (
         2 * stored + carried + in_hand * _PIXEL_IN_HAND + _MAP_COPIES * maps * rows * width
     )

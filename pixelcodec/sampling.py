@@ -16,11 +16,11 @@ from PIL import Image
 
 from pixelcodec import exact
 from pixelcodec.api import as_picture
-from pixelcodec.coder import BRANCHES, floor, sample_type
+from pixelcodec.coder import BRANCHES, sample_type
 from pixelcodec.engine import Engine, Places, StripCoder
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.models import zoo
-from pixelcodec.models.program import Distribution, Program
+from pixelcodec.models.program import Distribution, Program, floor_of
 from pixelcodec.pictures import Picture
 from pixelcodec.plan import check_bit_depth
 from pixelcodec.runtime import Progress, cpu_threads, make_engine, pixel_counter
@@ -312,7 +312,7 @@ def draw(
     if temperature == 1:
         return _inverted(distribution, dice, levels)
     edges = np.tile(np.arange(levels + 1, dtype=np.int32), (len(dice), 1))
-    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor(bit_depth)
+    masses = np.diff(distribution.cumulative(edges)).astype(np.float64) + floor_of(bit_depth)
     dtype = sample_type(bit_depth)
     if temperature == 0:
         likeliest: Samples = masses.argmax(1).astype(dtype)
@@ -328,10 +328,10 @@ def _inverted(distribution: Distribution, dice: Floats, levels: int) -> Samples:
     bit_depth = levels.bit_length() - 1
 
     def mass_below(edges: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        return distribution.cumulative(edges).astype(np.int64) + edges * floor(bit_depth)
+        return distribution.cumulative(edges).astype(np.int64) + edges * floor_of(bit_depth)
 
     drawn = np.zeros((len(dice), 1), np.int32)
-    lowest, whole = mass_below(np.broadcast_to(np.int32([0, levels]), (len(dice), 2)).copy()).T
+    lowest, whole = mass_below(np.tile(np.array([0, levels], np.int32), (len(dice), 1))).T
     thrown = np.minimum(
         dice * (whole - lowest), whole - lowest - 0.5
     )  # a product may be rounded up

@@ -14,7 +14,7 @@ of one.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +123,11 @@ class Stack:
         return y[:, :, None], x[:, None, :]
 
 
+def tiles_together(tile: int) -> int:
+    """How many tiles of ``tile`` x ``tile`` pixels a stack has at most."""
+    return max(1, min(STACK_TILES, STACK_PIXELS // tile**2))
+
+
 def stacks(rows: int, width: int, tile: int) -> Iterator[Stack]:
     """The stacks of a strip in the order of coding.
 
@@ -141,7 +146,7 @@ def stacks(rows: int, width: int, tile: int) -> Iterator[Stack]:
     if tile == 0:
         yield Stack(np.zeros(1, np.int64), np.zeros(1, np.int64), rows, width)
         return
-    most = max(1, min(STACK_TILES, STACK_PIXELS // tile**2))
+    most = tiles_together(tile)
     for tops, height in _cuts(rows, tile):
         for lefts, breadth in _cuts(width, tile):
             all_tops, all_lefts = np.repeat(tops, len(lefts)), np.tile(lefts, len(tops))
@@ -157,6 +162,26 @@ def _cuts(length: int, tile: int) -> Iterator[tuple[Integers, int]]:
         yield np.arange(whole) * tile, tile
     if length % tile:
         yield np.array([whole * tile]), length % tile
+
+
+class Columns(NamedTuple):
+    """Columns of storage: a window of skewed ones, and what taps of its pixels reach beside it."""
+
+    before: int
+    window: int
+    after: int
+
+
+def columns_of(
+    planes: Mapping[str, Plane], rows: int, width: int, slope: int, window: int | None = None
+) -> Columns:
+    """The columns that a :class:`Canvas` of ``planes`` stores, which takes the same arguments."""
+    runs = [run for plane in planes.values() for run in plane.runs]
+    return Columns(
+        before=max(0, *(slope * dy - first for dy, first, _ in runs)),
+        window=width + slope * (rows - 1) if window is None else window,
+        after=max(0, *(last - slope * dy for dy, _, last in runs)),
+    )
 
 
 Carry = dict[str, Tensor]
@@ -194,17 +219,14 @@ class Canvas:
         """
         self._planes, self._images = planes, images
         self._width, self._slope = width, slope
-        runs = [run for plane in planes.values() for run in plane.runs]
-        self._before = max(0, *(slope * dy - first for dy, first, _ in runs))
-        after = max(0, *(last - slope * dy for dy, _, last in runs))
-        self._window = width + slope * (rows - 1) if columns is None else columns
-        size = self._before + self._window + after
+        stored = columns_of(planes, rows, width, slope, columns)
+        self._before, self._window = stored.before, stored.window
         self._devices = {
             name: torch.device("cpu") if plane.on_host else device for name, plane in planes.items()
         }
         self._storage = {
             name: torch.empty(
-                (images, rows_above(plane) + rows, size, plane.channels),
+                (images, rows_above(plane) + rows, sum(stored), plane.channels),
                 dtype=plane.dtype,
                 device=self._devices[name],
             )

@@ -13,6 +13,7 @@ from PIL import Image
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Picture, Samples, png
 from pixelcodec.pictures.guards import image_errors
+from pixelcodec.pictures.picture import COLOUR_TYPES
 from pixelcodec.progress import Count
 
 PARTS = 1
@@ -123,8 +124,8 @@ class StandardDecoder:
     def _samples_of_png(self, data: bytes, shape: tuple[int, int, int]) -> Samples:
         """Samples of an image, if it has this ``shape``: nothing larger is decoded."""
         height, width, channels = shape
-        colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-        header = struct.pack(">2I5B", width, height, self._bit_depth, colour_type, 0, 0, 0)
+        kind = COLOUR_TYPES[channels]
+        header = struct.pack(">2I5B", width, height, self._bit_depth, kind, 0, 0, 0)
         if data[16:29] != header:  # before it costs memory
             raise FormatError("damaged: the PNG of a strip has another size or kind")
         try:

@@ -18,7 +18,7 @@ import io
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,7 +28,7 @@ import numpy as np
 
 from pixelcodec import container, metadata
 from pixelcodec.choice import Contest, candidates
-from pixelcodec.effort import Effort, effort_of
+from pixelcodec.effort import Effort, Level, effort_of
 from pixelcodec.errors import FormatError, ModelError, UnsupportedImageError
 from pixelcodec.fitting import can_fit, fitted
 from pixelcodec.invisible import Discarder
@@ -36,6 +36,7 @@ from pixelcodec.limits import engines_within
 from pixelcodec.models.fine_tuning import Budget
 from pixelcodec.new_file import new_file
 from pixelcodec.pictures import Chunk, Samples
+from pixelcodec.pictures.picture import refuse_mask
 from pixelcodec.places import strip_named
 from pixelcodec.plan import Plan, Shape, plans
 from pixelcodec.runtime import Compute, Progress, pixel_counter
@@ -59,7 +60,7 @@ class Encoding(Coding, total=False):
     strip_rows: int | None
     tile: int | None
     restart: bool
-    effort: int | Effort | None
+    effort: Level | Effort | None
     discard_invisible: bool
     verify: bool
 
@@ -71,17 +72,19 @@ class Decoding(Coding, total=False):
     max_bytes: int
 
 
-def check_keywords(how: Mapping[str, object], keywords: type[Coding]) -> None:
+ENCODING, DECODING = Encoding.__optional_keys__, Decoding.__optional_keys__
+
+
+def check_keywords(how: Mapping[str, object], known: Iterable[str]) -> None:
     """Refuse keywords that nothing takes: a limit that is misspelt would limit nothing.
 
     Args:
         how: keywords of a call.
-        keywords: :class:`Encoding` or :class:`Decoding`.
+        known: those of :class:`Encoding` or :class:`Decoding`.
 
     Raises:
         TypeError: there are others.
     """
-    known = sorted(keywords.__optional_keys__)
     for name in how:
         if name not in known:
             near = "".join(
@@ -134,9 +137,11 @@ class RowWriter:
             UnsupportedImageError: there are no images of such a shape, or the model codes none.
             ModelError: as :func:`pixelcodec.encode`.
             BackendError: likewise.
-            TypeError: ``how`` has a keyword that is none.
+            ValueError: a number is out of its range.
+            TypeError: ``how`` has a keyword that is none, or ``fh`` takes no bytes.
         """
-        check_keywords(how, Encoding)
+        container.check_writable(fh)
+        check_keywords(how, ENCODING)
         self._verifier: Verifier | None = None
         if how.get("verify"):
             self._verifier = fh = Verifier(fh, chunks, width * height, how)
@@ -343,6 +348,7 @@ class RowWriter:
     def _samples(self, rows: Samples) -> Samples:
         """``rows`` as uint8 or uint16 [n, width, channels]."""
         header = self.header
+        refuse_mask(rows)
         array = np.asarray(rows)
         array = array[..., np.newaxis] if array.ndim == 2 else array
         if array.dtype == np.bool_ and header.bit_depth == 1:
@@ -416,7 +422,7 @@ class Decoder:
         Raises:
             TypeError: ``how`` has a keyword that is none.
         """
-        check_keywords(how, Decoding)
+        check_keywords(how, DECODING)
         self.header: container.Header | None = None
         self.chunks: tuple[Chunk, ...] = ()
         self._parser = container.Parser()
@@ -530,8 +536,9 @@ class RowReader:
             FormatError: as :meth:`Decoder.write`.
             ModelError: likewise.
             BackendError: likewise.
+            TypeError: ``fh`` gives no bytes, or ``how`` has a keyword that is none.
         """
-        self._fh, self._decoder, self._ended = fh, Decoder(**how), False
+        self._fh, self._decoder, self._ended = container.stream_of(fh), Decoder(**how), False
         self._owned = ExitStack()
         while self._decoder.header is None:
             self._pump()

@@ -89,6 +89,10 @@ def test_bytes_that_no_encoder_wrote_are_refused_or_make_a_network(data: bytes) 
         (b"", "cut off"),
         (bytes(3), "cut off"),
         (bytes(len(list(parts_of(NETWORK)))) + b"abc", "words"),
+        (
+            b"\x01\0\0" + bytes(len(list(parts_of(NETWORK))) - 1) + b"\xff" * 8,
+            "^damaged changes of the model: range-coder words that no encoder writes$",
+        ),
         (b"\x11\0\0" + bytes(len(list(parts_of(NETWORK))) - 1), "no encoder writes"),
         (b"\x01\xff\0" + bytes(len(list(parts_of(NETWORK))) - 1), "no encoder writes"),
     ],

@@ -1,12 +1,11 @@
 """The script that compares this project with other codecs: what it runs, measures and writes."""
 
 import csv
-import importlib.util
+import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import imagecodecs
@@ -22,24 +21,16 @@ from coding import TINY, random_network
 from picture_kinds import BY_NAME, KINDS
 from pictures import noise, scene
 from pixelcodec.cli import rivals
-from pixelcodec.cli.rivals import PEERS, Codec, same_colours
+from pixelcodec.cli.rivals import Codec, same_colours
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, png
 
-SCRIPT = Path(__file__).parent.parent / "bench" / "compare.py"
+BENCH = Path(__file__).parent.parent / "bench"
 
-
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_compare", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-compare = _script()
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(BENCH))
+    compare = importlib.import_module("compare")
+PEERS: dict[str, Callable[[], Codec | None]] = compare.PEERS
 
 
 def run(*arguments: object) -> Result:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 import reference_decoder as reference
 from pixelcodec import coder
-from pixelcodec.coder import StripDecoder, StripEncoder, describe
+from pixelcodec.coder import RangeDecoder, RangeEncoder, describe
 from pixelcodec.errors import FormatError
+from pixelcodec.models.program import FLOOR
 
 Samples = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int32]
@@ -87,7 +88,7 @@ def tables_and_samples(draw: st.DrawFn) -> tuple[Table, Samples]:
 
 
 def encode(table: Table, samples: Samples, waves: list[slice]) -> bytes:
-    encoder = StripEncoder()
+    encoder = RangeEncoder()
     for wave in waves:
         choices = describe(table[wave], samples[wave])
         for choice in range(choices.shape[1]):
@@ -96,7 +97,7 @@ def encode(table: Table, samples: Samples, waves: list[slice]) -> bytes:
 
 
 def decode(table: Table, payload: bytes, waves: list[slice]) -> Samples:
-    decoder = StripDecoder(payload)
+    decoder = RangeDecoder(payload)
     return np.concatenate([decoder.decode(table[wave]) for wave in waves])
 
 
@@ -137,7 +138,7 @@ def test_words_hold_the_information_of_the_choices_and_little_more(
 
 
 def test_a_strip_of_nothing_has_no_words() -> None:
-    assert StripEncoder().finish() == b""
+    assert RangeEncoder().finish() == b""
 
 
 # Frequencies -------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_the_decoder_takes_the_frequencies_of_the_formula(
 ) -> None:
     edges = data.draw(st.sampled_from([FIRST, *map(second, range(16))]))
     choices = np.zeros((len(table), 18), np.float32)
-    coder._tabulate(table.masses[:, list(edges)], edges.step * coder.FLOOR, choices)
+    coder._tabulate(table.masses[:, list(edges)], edges.step * FLOOR, choices)
 
     frequencies = choices.astype(int) + 1
     assert frequencies.tolist() == [table.frequencies(n, edges) for n in range(len(table))]
@@ -281,13 +282,13 @@ FLAT = Table(np.arange(257, dtype=np.int32)[None].repeat(3, 0))
 )
 def test_what_no_encoder_writes_is_refused(payload: bytes) -> None:
     with pytest.raises(FormatError, match="no encoder writes"):
-        StripDecoder(payload).decode(FLAT)
+        RangeDecoder(payload).decode(FLAT)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7])
 def test_a_part_of_a_word_is_refused(size: int) -> None:
     with pytest.raises(FormatError, match=f"{size} bytes, which are no 32-bit words"):
-        StripDecoder(bytes(size))
+        RangeDecoder(bytes(size))
 
 
 @settings(max_examples=30, deadline=None)

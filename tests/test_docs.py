@@ -134,3 +134,17 @@ def test_docstrings_read_well_in_the_api_reference() -> None:
 def test_headings_of_the_api_reference_have_anchors_of_their_own() -> None:
     found = anchors("docs/API.md")
     assert len(set(found)) == len(found)
+
+
+# The design -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "models").rglob("*.py")), ids=lambda path: path.stem
+)
+def test_models_import_nothing_of_containers_or_coders(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    imported = re.findall(
+        r"^ *(?:from|import) pixelcodec(?:\.| import )(\w+)", source, re.MULTILINE
+    )
+    assert set(imported) <= {"models", "errors", "compiled"}

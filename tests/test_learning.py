@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 import pixelcodec
 from coding import Samples, decode, encode, random_network
 from pictures import noise, scene
+from pixelcodec.container import LEARNING_MOST
 from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine, StripEncoder
 from pixelcodec.errors import FormatError, ModelError
 from pixelcodec.exact import Arithmetic
 from pixelcodec.models import likelihood, mixture, mixture_gradient, zoo
-from pixelcodec.models.learning import LONGEST, LearningLayer
+from pixelcodec.models.learning import RATES, Learning, LearningLayer
 from pixelcodec.models.network import IntegerLayer
+from pixelcodec.models.program import MAX_FAN_IN
 from pixelcodec.models.wavefront_pixelcnn import Config
 from places import PLACES
 
@@ -180,8 +182,13 @@ def test_gradients_add_up_over_pixels(pixels: int, seed: int) -> None:
     np.testing.assert_array_equal(whole(probes), parts(probes))
 
 
+def test_a_file_can_name_each_rate_with_each_depth() -> None:
+    found = [Learning.of(code) for code in range(1, LEARNING_MOST + 1)]
+    assert found == [(rate, depth) for depth in range(found[-1].depth + 1) for rate in RATES]
+
+
 def test_long_waves_are_taken_in_in_pieces() -> None:
-    pixels = LONGEST + 3
+    pixels = MAX_FAN_IN + 3
     activations, gradients = int8(-127, 127, pixels, 2), np.full((pixels, 1), MOST, np.int32)
     whole, parts = (layer_of(np.zeros((2, 1), np.int8)) for _ in range(2))
     whole.take_in(torch.from_numpy(activations), gradients)

@@ -15,13 +15,13 @@ from PIL import Image
 from coding import random_network, randomised
 from pictures import scene
 from pixelcodec import evaluation, sampling
-from pixelcodec.coder import FLOOR, floor
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperProgram
 from pixelcodec.models.pixelcnn import PixelCNN
+from pixelcodec.models.program import FLOOR, floor_of
 from pixelcodec.models.wavefront_pixelcnn import Config, IntegerWavefrontPixelCNN
 from pixelcodec.sampling import complete, draw, grid, half, sample, with_hole
 from places import PLACES
@@ -108,7 +108,7 @@ def test_samples_are_found_by_digits_in_memory_that_levels_do_not_count_in(level
 
     throws = np.array([0.0, 0.3, 0.7, 0.99, 1 - 2.0**-53])
     bits = levels.bit_length() - 1
-    ends = (masses + floor(bits)).cumsum(1)
+    ends = (masses + floor_of(bits)).cumsum(1)
     expected = [
         np.searchsorted(end, throw * end[-1], "right")
         for end, throw in zip(ends, throws, strict=True)

@@ -408,6 +408,21 @@ def test_keywords_that_are_misspelt_are_refused(call: Any, name: str) -> None:
         call(encoded((3, 8, ()), rows), rows)
 
 
+@pytest.mark.parametrize(
+    "call", [pixelcodec.stream_reader, lambda path: pixelcodec.stream_writer(path, 5, 7)]
+)
+def test_paths_are_for_open_and_create(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"for a path: pixelcodec\.(open|create)"):
+        call("photo.pxc")
+
+
+def test_masks_are_not_dropped(tmp_path: Path) -> None:
+    with pixelcodec.create(tmp_path / "a.pxc", 5, 1, model=MODEL, effort="max") as writer:
+        with pytest.raises(UnsupportedImageError, match="a masked array"):
+            writer.write(np.ma.masked_array(np.zeros((1, 5, 3), np.uint8), mask=False))
+        writer.write(np.zeros((1, 5, 3), np.uint8))
+
+
 def test_threads_do_not_disturb_each_other() -> None:
     samples = np.random.default_rng(1).integers(0, 256, (4, 24, 16, 3), np.uint8)
     expected = [pixelcodec.encode(image, model=MODEL, strip_rows=4) for image in samples]
@@ -544,7 +559,7 @@ class TestJobs:
         for payload, _ in reader:
             writer.strip(payload[:3])
         writer.close(reader.samples_crc)
-        with pytest.raises(FormatError, match="a strip holds 3 bytes"):
+        with pytest.raises(FormatError, match=r"^strip 1 of 2: damaged: 3 bytes"):
             pixelcodec.decode(damaged.getvalue(), jobs=2)
 
     def test_a_process_that_died_is_told(self) -> None:

@@ -28,7 +28,7 @@ from pixelcodec.models.layers import ACTIVATION_BITS, STREAM_BITS, MaskedConv2d,
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.quantise import integer_layer
 from pixelcodec.models.wavefront_pixelcnn import (
-    SEEN,
+    RESIDUALS,
     Config,
     IntegerWavefrontPixelCNN,
     WavefrontPixelCNN,
@@ -162,11 +162,11 @@ def test_float_probabilities_of_all_levels_of_a_sample_sum_to_1(
 def test_a_head_sees_the_residuals_of_the_channels_before_alone(channel: int) -> None:
     network = float_network()
     stream = torch.randn(1, SMALL.width, 4, 4, generator=torch.Generator().manual_seed(1))
-    companded = torch.zeros(1, SEEN, 4, 4, requires_grad=True)
+    companded = torch.zeros(1, RESIDUALS, 4, 4, requires_grad=True)
     parameters = network.heads(torch.cat([relu(stream, False), companded], 1))[..., channel, :]
     (gradient,) = torch.autograd.grad(parameters.sum(), companded, allow_unused=False)
     seen = (gradient.abs().sum((0, 2, 3)) > 0).tolist()
-    assert seen == [before < channel for before in range(SEEN)]
+    assert seen == [before < channel for before in range(RESIDUALS)]
 
 
 # Reach -------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_all_features_matter_to_all_heads() -> None:
     network = float_network()
     generator = torch.Generator().manual_seed(1)
     features = torch.randn(1, context.FEATURES, 5, 5, generator=generator).requires_grad_()
-    companded = torch.zeros(1, SEEN, 5, 5)
+    companded = torch.zeros(1, RESIDUALS, 5, 5)
     parameters = network.heads(torch.cat([network.trunk(features), companded], 1))
     for channel in range(3):
         gradient = torch.autograd.grad(
@@ -270,7 +270,7 @@ def test_conversion_of_a_mixing_layer(block: int) -> None:
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_conversion_of_a_head(channel: int) -> None:
     network = float_network()
-    seen = random_activations(300, SMALL.width + SEEN)
+    seen = random_activations(300, SMALL.width + RESIDUALS)
     own = slice(channel * SMALL.head, (channel + 1) * SMALL.head)
     layer = network.integer_network().layers[f"head.{channel}"]
     expected = quantised(network.head, as_float(seen), own)

@@ -16,7 +16,9 @@ _LARGEST = 2**31 - 1
 
 _OF_THE_PIXELS = (b"IHDR", b"IDAT", b"IEND")
 _COLOURS = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
-_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""PNG's number of the kind of pixels, by channels."""
+
 _PALETTE_COLOUR_TYPE = 3
 
 _SUPPORTED = (
@@ -194,7 +196,7 @@ class Picture:
     @property
     def colour_type(self) -> int:
         """PNG's number of the kind of pixels: 0, 2, 3, 4 or 6."""
-        return _PALETTE_COLOUR_TYPE if self.is_palette else _COLOUR_TYPES[self.channels]
+        return _PALETTE_COLOUR_TYPE if self.is_palette else COLOUR_TYPES[self.channels]
 
     @property
     def kind(self) -> str:

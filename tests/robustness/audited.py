@@ -23,6 +23,7 @@ COMMANDS = (
     ("verify", "photo.pxc", "photo.png"),
     ("info", "photo.pxc", "standard.pxc"),
     ("models",),
+    ("compare", "photo.png", "-e", "1"),
 )
 
 
