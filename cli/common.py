@@ -68,7 +68,7 @@ _COMPUTE_OPTIONS = (
         callback=_zero_is_auto,
         metavar="N",
         help="CPU threads; 0, the default, means one. More than one is usually slower, as the "
-        "pieces of work are small; for many files there is -j, of encode and its like.",
+        "pieces of work are small; for many files use -j, where a command has it.",
     ),
     # No default here: the library reads the environment variable itself, for every caller.
     click.option(
