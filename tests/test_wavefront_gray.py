@@ -18,10 +18,10 @@ import pixelcodec
 import reference_decoder as reference
 from coding import Samples, decode, encode, masses, randomised
 from conversion import as_float, check_conversion, quantised, random_activations
+from pixelcodec.container import LEARNING_MOST
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError
 from pixelcodec.models import gray_context, scaled_gradient, scaled_mixture
-from pixelcodec.models.learning import LEARNING_MOST
 from pixelcodec.models.mixture_gradient import MOST
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.wavefront_gray import Config, WavefrontGray
