@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # all import torch
     Tell = Callable[[Report], None]
 
 PRESETS = {
-    "photo-s": {"width": 32, "hidden": 32, "blocks": 3, "head": 24, "components": 3},
+    "photo-s": {"width": 32, "hidden": 96, "blocks": 3, "head": 32, "components": 4},
     "photo-m": {"width": 64, "hidden": 192, "blocks": 4, "head": 64, "components": 5},
 }
 """Networks by the names of the models that ship."""
