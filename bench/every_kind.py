@@ -11,7 +11,7 @@ Printed is a table by kind: bytes of the files as they were given, of PNG as Pil
 with the same metadata, and of the .pxc files. Then what was refused, what did not come back, and
 what is larger than promised beside PNG and lossless WebP: that of the colours, at its slowest
 setting, and palette and metadata, as many bytes as in PNG. With -m no sizes are promised, and no
-WebP is made.
+WebP is made. Nor is one with --no-webp, as of photographs it takes more time than all else.
 """
 
 import math
@@ -70,8 +70,8 @@ class Found:
         return self.ours - (self.png if self.webp is None else min(self.png, self.webp))
 
 
-def look_into(file: Path, effort: int | None, model: str | None) -> Found:
-    """Encode one image and decode it."""
+def look_into(file: Path, effort: int | None, model: str | None, webp: bool = True) -> Found:
+    """Encode one image and decode it; ``webp``: find out what WebP takes, where that matters."""
     source = file.read_bytes()
     try:
         picture = read_picture(BytesIO(source))
@@ -84,7 +84,7 @@ def look_into(file: Path, effort: int | None, model: str | None) -> Found:
         lost=lost(source, picture, api.decode_picture(data)),
         given=len(source),
         png=len(png.write(picture)),
-        webp=webp_bytes(picture) if model is None else None,
+        webp=webp_bytes(picture) if webp and model is None else None,
         ours=len(data),
         model=str(api.inspect(BytesIO(data)).model_name),
     )
@@ -170,10 +170,15 @@ def faults(every: Sequence[Found], larger: Sequence[Found]) -> Iterator[str]:
 
 
 def looked_into(
-    files: Sequence[Path], effort: int | None, model: str | None, jobs: int, end: float
+    files: Sequence[Path],
+    effort: int | None,
+    model: str | None,
+    webp: bool,
+    jobs: int,
+    end: float,
 ) -> Iterator[Found]:
     """Look into ``files``, ``jobs`` at a time, beginning none after ``end`` (monotonic seconds)."""
-    work = partial(look_into, effort=effort, model=model)
+    work = partial(look_into, effort=effort, model=model, webp=webp)
     in_time = (file for file in files if time.monotonic() < end)
     if jobs == 1:
         yield from map(work, in_time)
@@ -188,12 +193,14 @@ def looked_into(
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("-e", "--effort", type=click.IntRange(1, 9), help="As `pixelcodec encode` has it.")
 @click.option("-m", "--model", help="As `pixelcodec encode` has it.")
+@click.option("--webp/--no-webp", default=True, help="Whether to find out what WebP takes.")
 @click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Images at once.")
 @click.option("--minutes", type=float, help="Begin no image after so many.")
 def main(
     paths: tuple[Path, ...],
     effort: int | None,
     model: str | None,
+    webp: bool,
     jobs: int,
     minutes: float | None,
 ) -> None:
@@ -201,7 +208,7 @@ def main(
     files = image_files(paths)
     end = math.inf if minutes is None else time.monotonic() + 60 * minutes
     every = []
-    for number, found in enumerate(looked_into(files, effort, model, jobs, end), 1):
+    for number, found in enumerate(looked_into(files, effort, model, webp, jobs, end), 1):
         click.echo(f"{number} of {len(files)}: {found.file}", err=True)
         every.append(found)
     click.echo(by_kind(every))
