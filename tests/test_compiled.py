@@ -5,10 +5,12 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
 from pixelcodec import compiled
+from pixelcodec.models import mixture
 
 CALLER = """
 from pixelcodec.compiled import compiled
@@ -21,46 +23,57 @@ def caller(number):
 CALLEE = """
 from pixelcodec.compiled import compiled
 
-CONSTANT = {constant}
+CONSTANT = 1
+TABLE = (0, 0)
 
 @compiled
 def double(number):
-    return 2 * number
+    return 2 * number + TABLE[1]
 """
 ASK = "import caller; print(caller.caller(20), len(caller.caller.stats.cache_hits))"
 
 
-def run(folder: Path, sources: str) -> str:
-    """What the caller gives, and from how many of its signatures it was on disk."""
-    patched = f"from pixelcodec import compiled; compiled.sources = lambda: {sources!r}; {ASK}"
+def run(folder: Path) -> str:
+    """What the caller gives, and how many of its signatures were on disk."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "kept")}
     done = subprocess.run(
-        [sys.executable, "-c", patched], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", ASK], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
 
 
-def test_what_was_compiled_of_other_sources_does_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "result"),
+    [
+        (("CONSTANT = 1", "CONSTANT = 25"), "65"),
+        (("2 * number", "3 * number"), "61"),
+        (("TABLE = (0, 0)", "TABLE = (0, 5)"), "46"),
+    ],
+    ids=["constant", "code", "constant of what is called"],
+)
+def test_what_was_compiled_of_other_sources_does_not_run(
+    change: tuple[str, str], result: str, tmp_path: Path
+) -> None:
     (tmp_path / "caller.py").write_text(CALLER)
-    (tmp_path / "callee.py").write_text(CALLEE.format(constant=1))
-    assert run(tmp_path, "before") == "41 0"
-    assert run(tmp_path, "before") == "41 1"  # kept
-    (tmp_path / "callee.py").write_text(CALLEE.format(constant=25))
-    assert run(tmp_path, "after") == "65 0"
-    assert run(tmp_path, "after") == "65 1"
+    (tmp_path / "callee.py").write_text(CALLEE)
+    assert run(tmp_path) == "41 0"
+    assert run(tmp_path) == "41 1"  # kept
+    (tmp_path / "callee.py").write_text(CALLEE.replace(*change))
+    assert run(tmp_path) == f"{result} 0"
+    assert run(tmp_path) == f"{result} 1"
 
 
-def test_all_sources_with_compiled_loops_count() -> None:
-    digested = {path.name for path in compiled.modules()}
-    root = Path(compiled.__file__).parents[1]
-    marked = {
-        path.name
-        for folder in ("pixelcodec", "models")
-        for path in (root / folder).rglob("*.py")
-        if "@compiled" in path.read_text(encoding="utf-8")
-    }
-    assert "seen_colours.py" in marked
-    assert marked <= digested
+def test_constants_that_are_named_by_their_module_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def function() -> int:
+        return mixture.LEVELS
+
+    assert isinstance(function, FunctionType)
+    before = compiled.digest(function)
+    compiled.digest.cache_clear()
+    assert compiled.digest(function) == before
+    compiled.digest.cache_clear()
+    monkeypatch.setattr(mixture, "LEVELS", 128)
+    assert compiled.digest(function) != before
 
 
 def test_where_nothing_can_be_kept_that_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
