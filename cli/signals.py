@@ -1,5 +1,6 @@
 """Signals that ask the command to end: each ends it as Ctrl-C does, leaving nothing behind."""
 
+import os
 import signal
 import sys
 import threading
@@ -9,6 +10,9 @@ from types import FrameType
 
 # Windows has no SIGHUP.
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+_PATIENCE = 10.0
+"""Seconds for cleaning up."""
 
 
 @contextmanager
@@ -25,6 +29,10 @@ def ending_cleanly() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         for each in handled:  # another must not stop what cleans up
             signal.signal(each, signal.SIG_IGN)
+        # Python drops what is raised inside a destructor: then, too, this must come to an end.
+        watchdog = threading.Timer(_PATIENCE, os._exit, (128 + number,))
+        watchdog.daemon = True
+        watchdog.start()
         sys.exit(128 + number)
 
     for each in handled:

@@ -91,7 +91,7 @@ def test_a_sample_is_bands_that_lie_evenly(height: int, width: int) -> None:
     ("samples", "model"),
     [
         (PHOTOGRAPH, "photo-s"),
-        (PHOTOGRAPH[..., 1], "science-8"),
+        (PHOTOGRAPH[..., 1], "photo-s"),
         (np.dstack([PHOTOGRAPH, DRAWING[..., 0]]), "photo-s"),
         (DRAWING, STANDARD_NAME),
         (DRAWING[..., 0], "graphics"),
