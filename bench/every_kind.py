@@ -32,6 +32,7 @@ import click
 import numpy as np
 from PIL import Image
 
+import pixelcodec
 from pixelcodec import api
 from pixelcodec.cli.files import image_files
 from pixelcodec.cli.tables import table
@@ -86,7 +87,7 @@ def look_into(file: Path, effort: int | None, model: str | None, webp: bool = Tr
         png=len(png.write(picture)),
         webp=webp_bytes(picture) if webp and model is None else None,
         ours=len(data),
-        model=str(api.inspect(BytesIO(data)).model_name),
+        model=str(pixelcodec.inspect(BytesIO(data)).model_name),
     )
 
 

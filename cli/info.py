@@ -21,8 +21,8 @@ from pixelcodec.cli.inputs import find_sources
 from pixelcodec.cli.suggestions import pxc_files
 from pixelcodec.cli.tables import bits_per_sample, indented, shape_name, table
 
-if TYPE_CHECKING:  # the library imports torch
-    from pixelcodec.api import FileInfo
+if TYPE_CHECKING:  # it imports NumPy
+    from pixelcodec import FileInfo
 
 
 @click.command(
@@ -57,10 +57,10 @@ def info(ctx: click.Context, paths: tuple[Path, ...], recursive: bool, as_json: 
 
 
 def _inspect(file: Path) -> "FileInfo":
-    from pixelcodec import api
+    from pixelcodec import inspect
 
     with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
-        return api.inspect(stream)
+        return inspect(stream)
 
 
 def _as_dict(file: Path, facts: "FileInfo") -> dict[str, Any]:

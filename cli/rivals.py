@@ -169,10 +169,10 @@ def pixelcodec(model: str | None, compute: Compute, effort: int | None = None) -
     """
     from pixelcodec import api
     from pixelcodec.choice import CANDIDATES, candidates
+    from pixelcodec.container import STANDARD_NAME
     from pixelcodec.effort import DEFAULT_EFFORT, MAX_EFFORT, effort_of
     from pixelcodec.models import zoo
     from pixelcodec.models.architectures import make_config
-    from pixelcodec.runtime import STANDARD_NAME
 
     def encode(picture: Picture, progress: Progress | None) -> bytes:
         return api.encode(picture, model=model, effort=effort, progress=progress, **compute)

@@ -4,7 +4,6 @@ It asks at every press of a key: nothing here imports torch.
 """
 
 from glob import escape, glob
-from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
@@ -34,11 +33,10 @@ def pxc_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> It
 
 
 def installed_models() -> list[str]:
-    """Return the names that :func:`pixelcodec.models.zoo.names` returns."""
-    spec = find_spec("pixelcodec.models.zoo")  # to import it is to import torch
-    assert spec is not None
-    assert spec.origin is not None
-    return sorted(path.stem for path in Path(spec.origin).parent.glob("*.safetensors"))
+    """Return the names of the models that are installed."""
+    from pixelcodec.models import zoo
+
+    return zoo.names()
 
 
 def _plain(names: list[str]) -> Items:

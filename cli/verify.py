@@ -101,13 +101,13 @@ def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
 
 def _difference_in_header(file: Path, original: "Picture") -> str | None:
     """Say what differs by the header of a .pxc file; nothing of standard input, read once only."""
-    from pixelcodec import api
+    from pixelcodec import inspect
     from pixelcodec.plan import Shape
 
     if file == STANDARD_STREAM:
         return None
     with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
-        facts = api.inspect(stream)
+        facts = inspect(stream)
     shape = Shape(facts.width, facts.height, facts.channels, facts.bit_depth, is_palette(facts))
     return _form_differs((facts.height, facts.width, facts.channels), shape.kind, original)
 

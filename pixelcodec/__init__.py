@@ -15,16 +15,15 @@ from pixelcodec.errors import (
 
 if TYPE_CHECKING:
     from pixelcodec.api import (
-        FileInfo,
         decode,
         decode_from,
         decode_image,
         decode_picture,
         encode,
         encode_to,
-        inspect,
         preview_from,
     )
+    from pixelcodec.inspection import FileInfo, inspect
     from pixelcodec.pictures import Picture
     from pixelcodec.salvaging import Salvaged, salvage
     from pixelcodec.stream import (
@@ -71,22 +70,22 @@ __all__ = [
     "stream_writer",
 ]
 
-_STREAMING = (
-    *("Decoder", "Encoder", "RowReader", "RowWriter"),
-    *("create", "open", "stream_reader", "stream_writer"),
-)
+_MODULES = {
+    **dict.fromkeys(("decode", "decode_from", "decode_image", "decode_picture"), "api"),
+    **dict.fromkeys(("encode", "encode_to", "preview_from"), "api"),
+    **dict.fromkeys(("Decoder", "Encoder", "RowReader", "RowWriter"), "stream"),
+    **dict.fromkeys(("create", "open", "stream_reader", "stream_writer"), "stream"),
+    **dict.fromkeys(("FileInfo", "inspect"), "inspection"),
+    **dict.fromkeys(("Salvaged", "salvage"), "salvaging"),
+    "Picture": "pictures",
+}
+"""Where public names are."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs torch when it is first asked for: a command's help should not wait."""
-    if name in _STREAMING:
-        return getattr(import_module("pixelcodec.stream"), name)
-    if name in ("Salvaged", "salvage"):
-        return getattr(import_module("pixelcodec.salvaging"), name)
-    if name == "Picture":
-        return import_module("pixelcodec.pictures").Picture
-    if name in __all__:
-        return getattr(import_module("pixelcodec.api"), name)
+    """Import what is asked for, now: what needs torch is slow, and a command's help cannot wait."""
+    if name in _MODULES:
+        return getattr(import_module(f"pixelcodec.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'pixelcodec' has no attribute {name!r}")
 
 

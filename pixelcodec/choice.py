@@ -12,12 +12,12 @@ from math import inf
 
 import numpy as np
 
+from pixelcodec.container import STANDARD_NAME
 from pixelcodec.effort import Effort
 from pixelcodec.engine import StripEncoder
 from pixelcodec.models.architectures import remembers
 from pixelcodec.pictures import Samples
 from pixelcodec.plan import Plan
-from pixelcodec.runtime import STANDARD_NAME
 from pixelcodec.standard import better_size, fast_size, good_size, suits_webp
 from pixelcodec.strips import applied
 from pixelcodec.transform import Transform

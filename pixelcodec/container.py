@@ -61,6 +61,9 @@ PLANES = (1, 3, 5, 7)
 STANDARD = bytes(8)
 """Stands for a model's id where no model codes a component, but PNG or WebP."""
 
+STANDARD_NAME = "standard"
+"""What PNG and WebP are called where a model could stand."""
+
 METADATA_MOST = 2**26
 """Bytes of metadata."""
 

@@ -9,13 +9,13 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from pixelcodec import transform
-from pixelcodec.container import PLANES, STANDARD, WIDTH_MAX, Header
+from pixelcodec.container import PLANES, STANDARD, STANDARD_NAME, WIDTH_MAX, Header
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Chunk, Picture, Samples
-from pixelcodec.runtime import STANDARD_NAME, Compute
+from pixelcodec.runtime import Compute
 from pixelcodec.standard import PIXELS_MOST
 from pixelcodec.strips import Engines
 

@@ -26,10 +26,10 @@ except ImportError as error:
     raise ImportError("pixelcodec.ray needs Ray Data: pip install pixelcodec[ray]") from error
 
 from pixelcodec import api, suffixes
+from pixelcodec.container import STANDARD_NAME
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, Samples, read_picture, write_picture
-from pixelcodec.runtime import STANDARD_NAME
 from pixelcodec.stream import Decoding, Encoding
 
 Address = str | PathLike[str]

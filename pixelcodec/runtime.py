@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 
 from pixelcodec import adaptation
-from pixelcodec.container import STANDARD, Header, Start
+from pixelcodec.container import STANDARD, STANDARD_NAME, Header, Start
 from pixelcodec.engine import Engine
 from pixelcodec.errors import BackendError, ModelError
 from pixelcodec.exact import ENVIRONMENT_VARIABLE
@@ -18,9 +18,6 @@ from pixelcodec.models import zoo
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.progress import Count
 from pixelcodec.strips import Engines
-
-STANDARD_NAME = "standard"
-"""What PNG and WebP are called where a model could stand."""
 
 Progress = Callable[[int, int], None]
 """Called with the pixels done and the pixels in all."""

@@ -16,13 +16,14 @@ from picture_kinds import KINDS, Kind
 from pictures import noise
 from pixelcodec import choice, plan
 from pixelcodec.choice import CANDIDATES, PHOTO, Contest, bands_of, candidates
+from pixelcodec.container import STANDARD_NAME
 from pixelcodec.effort import EFFORTS, Effort
 from pixelcodec.errors import ModelError
 from pixelcodec.invisible import changed_pixels, discarded
 from pixelcodec.models import zoo
 from pixelcodec.pictures import Chunk, Picture, Samples, png, read_picture, to_pillow
 from pixelcodec.plan import Shape, plans
-from pixelcodec.runtime import STANDARD_NAME, Compute
+from pixelcodec.runtime import Compute
 from pixelcodec.standard import StandardEncoder
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

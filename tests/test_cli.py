@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,6 +39,7 @@ from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE
 from pixelcodec.pictures import Picture
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+GOLDEN = Path(__file__).parent / "golden"
 
 WIDTH, HEIGHT = 12, 10
 MODELS = ("photo-m", "photo-s")
@@ -150,6 +150,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     fake = FakeApi()
     monkeypatch.setitem(sys.modules, "pixelcodec.api", fake)  # type: ignore[arg-type]
     monkeypatch.setattr(pixelcodec, "api", fake, raising=False)
+    monkeypatch.setattr(pixelcodec, "inspect", fake.inspect, raising=False)
     return fake
 
 
@@ -179,7 +180,6 @@ def zoo(monkeypatch: pytest.MonkeyPatch) -> None:
         everyday=lambda: list(MODELS),
         card=card,
         load=lambda name: network,
-        __spec__=find_spec("pixelcodec.models.zoo"),
     )
     monkeypatch.setitem(sys.modules, "pixelcodec.models.zoo", fake)  # type: ignore[arg-type]
     monkeypatch.setattr(pixelcodec.models, "zoo", fake, raising=False)
@@ -917,9 +917,13 @@ def process(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-V"], ["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE]
+    "arguments",
+    [
+        *(["-V"], ["--version"], ["--help"], ["encode", "-h"], *WRONG_USAGE),
+        *(["info", str(GOLDEN / "rgba.pxc")], ["models"], ["models", "photo-m"]),
+    ],
 )
-def test_help_and_usage_errors_do_not_wait_for_torch(arguments: list[str]) -> None:
+def test_what_takes_no_network_does_not_wait_for_torch(arguments: list[str]) -> None:
     code = (
         "import sys; from pixelcodec.cli.main import main\n"
         "try: main(sys.argv[1:])\n"

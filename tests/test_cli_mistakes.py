@@ -13,8 +13,6 @@ import pytest
 from commands import M, names, run, save
 from pictures import scene
 from pixelcodec.cli import files
-from pixelcodec.cli.suggestions import installed_models
-from pixelcodec.models import zoo
 from pixelcodec.pictures import Picture, write_picture
 from pixelcodec.pictures.files import format_of
 
@@ -210,10 +208,6 @@ def test_a_device_that_is_not_there_is_wrong_usage(
 
     assert result.exit_code == 2
     assert "no CUDA device is available; use --device cpu" in result.stderr
-
-
-def test_names_of_models_are_known_without_torch() -> None:
-    assert installed_models() == sorted(zoo.names())
 
 
 @pytest.mark.parametrize("command", ["encode", "decode"])

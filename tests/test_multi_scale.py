@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import pixelcodec
 from coding import decode, encode, ignore, masses, randomised, walked
 from pictures import noise, scene
 from pixelcodec import api, coder, evaluation, runtime, sampling
@@ -298,7 +299,7 @@ def test_a_preview_is_the_small_image(model: str, strip_rows: int | None) -> Non
 
 
 def test_a_preview_needs_the_first_part_alone(model: str, file: bytes) -> None:
-    info = api.inspect(io.BytesIO(file))
+    info = pixelcodec.inspect(io.BytesIO(file))
     assert 0 < info.preview_bytes < sum(info.strips) / 2
     enough = 36 + 9 + info.preview_bytes
     found = api.preview_from(file[:enough], model=model)

@@ -1,16 +1,18 @@
-"""Trained models: a ``.safetensors`` file of integers and a ``.json`` card for each."""
+"""Trained models: a ``.safetensors`` file of integers and a ``.json`` card for each.
+
+Names and cards are known without torch, which is imported when a model is first loaded.
+"""
 
 import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from safetensors import safe_open
-from safetensors.torch import save_file
+from typing import TYPE_CHECKING, Any
 
 from pixelcodec.errors import ModelError
-from pixelcodec.models.network import ID_BYTES, IntegerNetwork
+
+if TYPE_CHECKING:
+    from pixelcodec.models.network import IntegerNetwork
 
 _FOLDER = Path(str(files(__name__)))
 
@@ -38,7 +40,7 @@ def card(name: str) -> dict[str, Any]:
     return found
 
 
-def load(name: str) -> IntegerNetwork:
+def load(name: str) -> "IntegerNetwork":
     """The model called ``name``, or the one in the file ``name`` (ends in ``.safetensors``).
 
     Raises:
@@ -52,26 +54,31 @@ def load(name: str) -> IntegerNetwork:
 
 
 @cache
-def _installed(name: str) -> IntegerNetwork:
+def _installed(name: str) -> "IntegerNetwork":
     return load_file(_FOLDER / f"{name}.safetensors")
 
 
 def find(model_id: bytes) -> str | None:
     """Name of the installed model whose files carry ``model_id``, or None."""
-    return _by_id().get(model_id)
+    beginning = model_id.hex()
+    return next((name for name, sha256 in _hashes().items() if sha256.startswith(beginning)), None)
 
 
 @cache
-def _by_id() -> dict[bytes, str]:
-    return {bytes.fromhex(card(name)["sha256"])[:ID_BYTES]: name for name in names()}
+def _hashes() -> dict[str, str]:
+    return {name: card(name)["sha256"] for name in names()}
 
 
-def load_file(path: Path) -> IntegerNetwork:
+def load_file(path: Path) -> "IntegerNetwork":
     """Read an integer network, and check that its integers have the hash they were saved with.
 
     Raises:
         ModelError: the file is missing, damaged, or not an integer network.
     """
+    from safetensors import safe_open
+
+    from pixelcodec.models.network import IntegerNetwork
+
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
@@ -88,8 +95,10 @@ def load_file(path: Path) -> IntegerNetwork:
     return network
 
 
-def save_network(network: IntegerNetwork, path: Path) -> None:
+def save_network(network: "IntegerNetwork", path: Path) -> None:
     """Write ``network`` as safetensors, its hash among the metadata."""
+    from safetensors.torch import save_file
+
     about = {
         "architecture": network.architecture,
         "config": json.dumps(dict(network.config), sort_keys=True),
