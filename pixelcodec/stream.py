@@ -427,7 +427,7 @@ class Decoder:
         self.chunks: tuple[Chunk, ...] = ()
         self._parser = container.Parser()
         self._how, self._compute = how, Compute.of(how)
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._finished = False
         self._parts: list[bytes] = []
         self._strips = self._crc = 0
@@ -477,9 +477,9 @@ class Decoder:
                     rows = self._next(record)
                     if rows is not None:
                         found.append(rows)
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C too: what was begun cannot go on
             self._failure = error
-            if not found:
+            if not found or not isinstance(error, Exception):
                 raise
         return found
 

@@ -18,7 +18,7 @@ from pixelcodec import Decoder, Encoder, Picture, api, container, stream
 from pixelcodec.errors import FormatError, PixelcodecError, UnsupportedImageError
 from pixelcodec.parallel import StripTask, decode_strips
 from pixelcodec.pictures import Chunk
-from pixelcodec.strips import ImageEncoder
+from pixelcodec.strips import ImageDecoder, ImageEncoder
 from robustness.mutations import sealed, split
 
 MODEL = "photo-s"
@@ -195,6 +195,21 @@ class TestDecoder:
         for again in (lambda: decoder.write(b"more"), decoder.finish):
             with pytest.raises(FormatError, match="strip 2 of 2"):
                 again()
+
+    def test_what_was_interrupted_does_not_go_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        first, *rest = split(encoded((3, 8, ()), np.zeros((4, 5, 3), np.uint8), strip_rows=2))
+        decoder = Decoder()
+        decoder.write(first)
+
+        def interrupt(*call: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ImageDecoder, "decode", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                decoder.write(rest[0])
+        with pytest.raises(KeyboardInterrupt):  # not rows of a network that missed some
+            decoder.write(rest[1])
 
     def test_nothing_comes_after_the_last_bytes(self) -> None:
         decoder = Decoder()
