@@ -33,7 +33,6 @@ import numpy as np
 from PIL import Image
 
 import pixelcodec
-from pixelcodec import api
 from pixelcodec.cli.files import image_files
 from pixelcodec.cli.tables import table
 from pixelcodec.errors import PixelcodecError
@@ -78,11 +77,11 @@ def look_into(file: Path, effort: int | None, model: str | None, webp: bool = Tr
         picture = read_picture(BytesIO(source))
     except (PixelcodecError, OSError) as error:
         return Found(file, refused=str(error))
-    data = api.encode(picture, effort=effort, model=model)
+    data = pixelcodec.encode(picture, effort=effort, model=model)
     return Found(
         file,
         kind=picture.kind,
-        lost=lost(source, picture, api.decode_picture(data)),
+        lost=lost(source, picture, pixelcodec.decode_picture(data)),
         given=len(source),
         png=len(png.write(picture)),
         webp=webp_bytes(picture) if webp and model is None else None,

@@ -90,11 +90,10 @@ def decode(
 
     if sum((preview, partial, region is not None)) > 1:
         raise click.UsageError("give one of --region, --preview and --partial")
-    if batch.output is not None and not is_folder(
-        batch.output
-    ):  # found out now, not after the work
-        with errors_about(batch.output):
-            check_format(batch.output, _format(batch.output))
+    output = batch.output
+    if output is not None and not is_folder(output):
+        with errors_about(output):  # now, not after the work
+            check_format(output, _format(output))
     work: Work
     if partial:
         work = alone = bound(salvage_file, model=model, compute=compute)

@@ -403,7 +403,7 @@ def _decode_strips(
     begin = first if independent(header) else 0
     held = min(end * header.strip_rows, header.height) - first * header.strip_rows
 
-    # Each process is told all that the worker knows: not metadata, which may be large
+    # Each process is told all that the worker knows, and metadata may be large.
     worker = StripWorker(reader.start._replace(metadata=b""), {**how, "progress": None})
     with Compute.of(how).running():
         decoder = worker.decoder()

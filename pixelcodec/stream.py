@@ -18,7 +18,7 @@ import io
 import os
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -75,7 +75,7 @@ class Decoding(Coding, total=False):
 ENCODING, DECODING = Encoding.__optional_keys__, Decoding.__optional_keys__
 
 
-def check_keywords(how: Mapping[str, object], known: Iterable[str]) -> None:
+def check_keywords(how: Mapping[str, object], known: frozenset[str]) -> None:
     """Refuse keywords that nothing takes: a limit that is misspelt would limit nothing.
 
     Args:

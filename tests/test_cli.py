@@ -15,7 +15,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +34,7 @@ from pixelcodec.cli import files, progress
 from pixelcodec.cli.main import COMMANDS
 from pixelcodec.cli.results import CSV_HEAD
 from pixelcodec.errors import FormatError, ModelError
+from pixelcodec.inspection import FileInfo
 from pixelcodec.models.wavefront_pixelcnn import ARCHITECTURE
 from pixelcodec.pictures import Picture
 
@@ -48,32 +48,6 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 
 # The stand-in ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FakeInfo:
-    width: int
-    height: int
-    channels: int
-    bit_depth: int
-    restart: bool
-    strip_rows: int
-    tile: int
-    strips: tuple[int, ...]
-    preview_bytes: int
-    model_name: str | None
-    model_id: str
-    alpha_model_name: str | None
-    metadata: tuple[tuple[str, int], ...]
-    changes_bytes: int
-    levels_bytes: int
-    learning: int
-    samples_crc: int
-    file_bytes: int
-
-    @property
-    def bpsp(self) -> float:
-        return 8 * self.file_bytes / (self.width * self.height * self.channels)
 
 
 class FakeApi:
@@ -120,10 +94,10 @@ class FakeApi:
     def preview_from(self, stream: Any, **keywords: Any) -> np.ndarray:
         return self.decode(stream.read(), **keywords)[::2, ::2]
 
-    def inspect(self, stream: Any) -> FakeInfo:
+    def inspect(self, stream: Any) -> FileInfo:
         data = stream.read()
         height, width, *channels = self.decode(data).shape
-        return FakeInfo(
+        return FileInfo(
             width=width,
             height=height,
             channels=(channels or [1])[0],
@@ -627,7 +601,7 @@ def test_info_as_json_has_every_field(pxc: Path) -> None:
     assert facts["file"] == "photo.pxc"
     assert facts["strips"] == [30, 20, 10]
     assert facts["bpsp"] == 8 * facts["file_bytes"] / 360
-    assert facts.keys() == {*FakeInfo.__dataclass_fields__, "file", "bpsp"}
+    assert facts.keys() == {*FileInfo.__dataclass_fields__, "file", "bpsp"}
 
 
 def test_info_shows_the_other_files_when_one_fails(pxc: Path) -> None:
