@@ -76,8 +76,8 @@ class EffortNumber(click.ParamType):  # type: ignore[type-arg]  # older clicks h
     "--effort",
     type=EffortNumber(),
     metavar="1..9|max",
-    help="1 is fastest (photo-s), 9 smallest. At 3 and 4 the model is fitted to the image first, "
-    "which costs the decoder nothing; from 5 on it learns while it codes; max tries several ways. "
+    help="1 is fastest (photo-s), 9 smallest. At 4 the model is fitted to the image first, which "
+    "costs the decoder nothing; from 5 on it learns while it codes; max tries several ways. "
     "[default: 5]",
 )
 @click.option(

@@ -68,7 +68,7 @@ def evaluate(
 
     PATHS are images and folders of images. Bits per sample (bits per dimension): of the float
     network where a checkpoint is given, of the integer network, and of the real file, made at
-    effort 2, at which the model stays as it is. Or:
+    effort 1, at which the model stays as it is. Or:
     --data KIND:FOLDER, KIND one of mnist (binarised; nats an image), cifar10, imagenet32,
     imagenet64, mosaic and photos32.
     """

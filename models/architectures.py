@@ -14,11 +14,12 @@ from pixelcodec.models import (
     multi_scale,
     pixelcnn,
     row_lstm,
+    seeing_pixelcnn,
     wavefront_gray,
     wavefront_pixelcnn,
 )
 from pixelcodec.models.grow import grown
-from pixelcodec.models.learning import Learning
+from pixelcodec.models.learning import SEEING, Learning
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.paper import PaperConfig, PaperNetwork
 from pixelcodec.models.program import Arithmetic, Program
@@ -52,6 +53,7 @@ class Architecture:
         float_network: trains.
         program: the integer network, ready to run.
         learner: begins as the integer network and learns from what it has coded; None: it cannot.
+        least_learning: ways to learn below this one are none for it.
         remembers: whether a program keeps more of an image than a canvas does. If so, each image
             has a program of its own, also where the network does not learn.
         grow: makes a larger float network, of a configuration, that computes what a smaller one
@@ -62,8 +64,26 @@ class Architecture:
     float_network: Callable[[Any], FloatNetwork]
     program: Callable[[IntegerNetwork, Arithmetic], Program]
     learner: Learner | None = None
+    least_learning: int = 1
     remembers: bool = False
     grow: Callable[[Any, Any], FloatNetwork] | None = None
+
+
+def _pixelcnn_that_learns(
+    network: IntegerNetwork, arithmetic: Arithmetic, learning: int, channels: int
+) -> Program:
+    if learning == SEEING:
+        return seeing_pixelcnn.SeeingPixelCNN(network, arithmetic, channels)
+    how = Learning.of(learning)
+    return learning_pixelcnn.LearningPixelCNN(network, arithmetic, how, channels)
+
+
+def _gray_that_learns(
+    network: IntegerNetwork, arithmetic: Arithmetic, learning: int, _: int
+) -> Program:
+    if learning == SEEING:
+        return wavefront_gray.IntegerWavefrontGray(network, arithmetic)
+    return learning_gray.LearningGray(network, arithmetic, Learning.of(learning))
 
 
 ARCHITECTURES = {
@@ -71,18 +91,15 @@ ARCHITECTURES = {
         wavefront_pixelcnn.Config,
         wavefront_pixelcnn.WavefrontPixelCNN,
         wavefront_pixelcnn.IntegerWavefrontPixelCNN,
-        lambda network, arithmetic, learning, channels: learning_pixelcnn.LearningPixelCNN(
-            network, arithmetic, Learning.of(learning), channels
-        ),
+        _pixelcnn_that_learns,
         grow=grown,
     ),
     wavefront_gray.ARCHITECTURE: Architecture(
         wavefront_gray.Config,
         wavefront_gray.WavefrontGray,
         wavefront_gray.IntegerWavefrontGray,
-        lambda network, arithmetic, learning, _: learning_gray.LearningGray(
-            network, arithmetic, Learning.of(learning)
-        ),
+        _gray_that_learns,
+        least_learning=SEEING + 1,
     ),
     graphics.ARCHITECTURE: Architecture(
         graphics.Config,
@@ -139,8 +156,9 @@ def make_learning_program(
     Args:
         network: what it is at first.
         arithmetic: of the layers that stay.
-        learning: how, see :meth:`pixelcodec.models.learning.Learning.of`; 0, not at all, for
-            networks that remember.
+        learning: how, :data:`pixelcodec.models.learning.SEEING` or see
+            :meth:`pixelcodec.models.learning.Learning.of`; 0, not at all, for networks that
+            remember.
         channels: of the image.
 
     Raises:
@@ -155,6 +173,15 @@ def make_learning_program(
 def can_learn(network: IntegerNetwork) -> bool:
     """Whether a network of this architecture can learn from what it has coded."""
     return architecture_of(network).learner is not None
+
+
+def learning_of(network: IntegerNetwork, learning: int) -> int:
+    """``learning``, or 0 where this architecture does not learn so."""
+    return (
+        learning
+        if can_learn(network) and learning >= architecture_of(network).least_learning
+        else 0
+    )
 
 
 def remembers(network: IntegerNetwork) -> bool:

@@ -31,6 +31,9 @@ Integers = npt.NDArray[Any]
 
 RATES = (8, 16, 32)
 
+SEEING = 1
+"""What a file calls that the layers of wavefront networks stay, and colours are seen alone."""
+
 LEAST_PIXELS = 128
 """An update waits for so many pixels, at least."""
 
@@ -79,7 +82,7 @@ class Learning(NamedTuple):
 
     @classmethod
     def of(cls, code: int) -> Self:
-        """What a file calls ``code``, 1 to 15."""
+        """What a file calls ``code``, 2 to 15."""
         depth, rate = divmod(code - 1, len(RATES))
         return cls(RATES[rate], depth)
 

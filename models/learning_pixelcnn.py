@@ -17,17 +17,14 @@ from pixelcodec.models.learning import Learning, LearningPair, Updates, last_blo
 from pixelcodec.models.mixture import Mixture
 from pixelcodec.models.network import IntegerNetwork
 from pixelcodec.models.program import Arithmetic, Canvas, Conditionals, Samples
-from pixelcodec.models.seen_colours import SeenColours, Split
-from pixelcodec.models.wavefront import SAMPLES
-from pixelcodec.models.wavefront_pixelcnn import RESIDUALS, IntegerWavefrontPixelCNN, PixelMixtures
+from pixelcodec.models.seeing_pixelcnn import SeeingMixtures, SeeingPixelCNN
+from pixelcodec.models.wavefront_pixelcnn import RESIDUALS
 
 Integers = npt.NDArray[Any]
 
 
-class LearningPixelCNN(IntegerWavefrontPixelCNN):
+class LearningPixelCNN(SeeingPixelCNN):
     """The program, which is another after each wave: it codes one image, once."""
-
-    sequential = True
 
     def __init__(
         self, network: IntegerNetwork, arithmetic: Arithmetic, learning: Learning, channels: int
@@ -40,8 +37,7 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
             learning: how; of the blocks, if they are fewer, all learn.
             channels: of the image, 1 or 3.
         """
-        super().__init__(network, arithmetic)
-        self.seen_colours = SeenColours(channels)
+        super().__init__(network, arithmetic, channels)
         self.inverse_scale = network.tables["inverse_scale"].numpy().astype(np.int64)
         layers, host = network.layers, arithmetic.host
         width = layers["input"].weight.shape[1]
@@ -58,20 +54,17 @@ class LearningPixelCNN(IntegerWavefrontPixelCNN):
 
     def look(self, canvas: Canvas) -> Conditionals:
         """Run the trunk."""
-        seen = context.centred_context(*canvas.on_host(SAMPLES), self.companding)
-        features = torch.from_numpy(seen.features).to(self._device)
-        self._in_hand = LearningMixtures(self, seen, self.activations(features, canvas).cpu())
+        seen, activations = self.trunk(canvas)
+        self._in_hand = LearningMixtures(self, seen, activations.cpu())
         return self._in_hand
 
     def remember(self, canvas: Canvas, samples: Samples) -> None:
         """Keep ``samples``, and learn from them."""
         super().remember(canvas, samples)
-        self._in_hand.learn(samples)
-        del self._in_hand  # refers to this program, which could not be freed at once
         self._updates.count(len(samples))
 
 
-class LearningMixtures(PixelMixtures):
+class LearningMixtures(SeeingMixtures):
     """The mixtures of the pixels in hand, and what it takes to learn from them."""
 
     _program: LearningPixelCNN
@@ -85,25 +78,17 @@ class LearningMixtures(PixelMixtures):
         super().__init__(program, seen.centre, inputs)
         self._activations = activations
         self._found: list[tuple[Tensor, Integers, Mixture]] = []
-        self._splits: list[Mixture | Split] = []
-        self._before = np.empty(seen.centre.shape, np.uint8)
 
-    def distribution(self, channel: int) -> Mixture | Split:
-        """Of ``channel``, given the channels before, which were revealed."""
+    def mixture(self, channel: int) -> Mixture:
+        """What the network says of ``channel``."""
         units, parameters = self._program.heads[channel](self.seen)
         found = self._program.mixture(parameters, channel, self.centre, self._residuals)
         self._found.append((units, parameters, found))
-        self._splits.append(self._program.seen_colours.split(found, channel, self._before))
-        return self._splits[-1]
+        return found
 
-    def reveal(self, channel: int, samples: Samples) -> None:
-        """Let the heads of later channels see the residuals of ``channel``."""
-        self._before[:, channel] = samples
-        super().reveal(channel, samples)
-
-    def learn(self, samples: Samples) -> None:
+    def take_in(self, samples: Samples) -> None:
         """Tell the heads and blocks of ``samples`` (uint8 [pixels, channels])."""
-        self._program.seen_colours.take_in(samples, self._splits)
+        super().take_in(samples)
         of_activations = np.zeros(self._activations.shape, np.int32)
         for channel, (units, parameters, found) in enumerate(self._found):
             own = np.ascontiguousarray(samples[:, channel])

@@ -46,7 +46,7 @@ def worths() -> npt.NDArray[np.int64]:
     return found.clip(0, _WORTH_MOST)
 
 
-_WORTHS = worths()
+_WORTHS = worths().astype(np.int32)
 
 
 def first_shares() -> npt.NDArray[np.int64]:
@@ -147,10 +147,10 @@ def _split(
 ) -> None:
     whole = np.int64(1) << _TOTAL_BITS
     below = np.empty(LEVELS + 1, np.int32)
-    seen, unseen = np.empty((2, LEVELS), np.int64)
+    parts, worths = np.empty(LEVELS, np.int32), np.empty(LEVELS, np.int32)  # must not alias
     for n in range(len(rows)):
         _evaluate(rows[n], weights[n], logistic, below)
-        of_seen, of_unseen, worth = _weigh(below, counts[places[n]], seen, unseen)
+        of_seen, of_unseen, worth = _weigh(below, counts[places[n]], parts, worths)
         odds = (_octaves(of_seen + 1) - _octaves(of_unseen + 1)) >> 2
         buckets[n] = min(max(odds, -(_BUCKETS // 2)), _BUCKETS // 2) + _BUCKETS // 2
         share = np.int64(shares[buckets[n]]) << (_TOTAL_BITS - _SHARE_BITS)
@@ -160,13 +160,14 @@ def _split(
         times_seen = (share << _PART_BITS) // max(worth >> cut_seen, 1)
         times_unseen = ((whole - share) << _PART_BITS) // max(of_unseen >> cut_unseen, 1)
         for level in range(LEVELS):
-            seen[level] = (((seen[level] >> cut_seen) * times_seen) >> _PART_BITS) + (
-                ((unseen[level] >> cut_unseen) * times_unseen) >> _PART_BITS
-            )
-        total = np.int64(0)
+            part, own = np.int64(parts[level]), np.int64(worths[level])
+            mass = (part * own) >> cut_seen if own > 0 else part >> cut_unseen
+            times = times_seen if own > 0 else times_unseen
+            parts[level] = (mass * times) >> _PART_BITS
+        total = np.int32(0)
         masses[n, 0] = 0
         for level in range(LEVELS):
-            total += seen[level]
+            total += parts[level]
             masses[n, level + 1] = total
 
 
@@ -187,18 +188,19 @@ def _evaluate(rows: Integers, weights: Integers, logistic: Integers, below: Inte
             below[edge] += weight * np.int32(own[edge])
 
 
+# Each loop is one that compilers turn into operations on many levels at once.
 @compiled
-def _weigh(below: Integers, counts: Integers, seen: Integers, unseen: Integers) -> Any:
-    """Masses of levels, of seen ones times what they are worth; the sums of all three."""
+def _weigh(below: Integers, counts: Integers, parts: Integers, worths: Integers) -> Any:
+    """Masses of levels, and what they are worth; sums of seen, of unseen, and of seen by worth."""
+    for level in range(LEVELS):
+        worths[level] = _WORTHS[counts[level]]
     of_seen, of_unseen, of_worth = np.int64(0), np.int64(0), np.int64(0)
     for level in range(LEVELS):
-        part = np.int64(below[level + 1] - below[level]) + FLOOR
-        worth = _WORTHS[counts[level]]
-        seen[level] = part * worth
-        unseen[level] = part if worth == 0 else 0
-        of_seen += part - unseen[level]
-        of_unseen += unseen[level]
-        of_worth += seen[level]
+        part, worth = np.int32(below[level + 1] - below[level] + FLOOR), worths[level]
+        parts[level] = part
+        of_seen += part if worth > 0 else np.int32(0)
+        of_unseen += part if worth == 0 else np.int32(0)
+        of_worth += np.int64(part) * np.int64(worth)
     return of_seen, of_unseen, of_worth
 
 

@@ -212,10 +212,14 @@ class IntegerWavefrontPixelCNN(IntegerWavefront):
 
     def look(self, canvas: Canvas) -> Conditionals:
         """Run all that does not depend on the pixels' own samples."""
+        seen, activations = self.trunk(canvas)
+        return PixelMixtures(self, seen.centre, inputs_of_heads(activations))
+
+    def trunk(self, canvas: Canvas) -> tuple[context.Context, Tensor]:
+        """The context of the pixels in hand, and the trunk's activations, int8 [pixels, width]."""
         seen = context.centred_context(*canvas.on_host(SAMPLES), self.companding)
         features = torch.from_numpy(seen.features).to(self._device)
-        activations = self.activations(features, canvas)
-        return PixelMixtures(self, seen.centre, nn.functional.pad(activations, (0, RESIDUALS)))
+        return seen, self.activations(features, canvas)
 
     def seen(self, conditionals: Conditionals, samples: Samples) -> tuple[Tensor, Tensor]:
         """What the heads see of pixels whose samples (uint8 [n, 1 or 3]) are known.
@@ -234,6 +238,11 @@ class IntegerWavefrontPixelCNN(IntegerWavefront):
         return parameters(head.relu(seen))
 
 
+def inputs_of_heads(activations: Tensor) -> Tensor:
+    """Activations of the trunk, int8 [pixels, width], and residuals that are not known yet."""
+    return nn.functional.pad(activations, (0, RESIDUALS))
+
+
 class PixelMixtures:
     """The mixtures of the pixels in hand."""
 
@@ -247,6 +256,10 @@ class PixelMixtures:
 
     def distribution(self, channel: int) -> Distribution:
         """Of ``channel``, given the channels before, which were revealed."""
+        return self.mixture(channel)
+
+    def mixture(self, channel: int) -> mixture.Mixture:
+        """What the network says of ``channel``."""
         parameters = self._program.parameters(self.seen, channel).cpu().numpy()
         return self._program.mixture(parameters, channel, self.centre, self._residuals)
 

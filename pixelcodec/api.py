@@ -89,10 +89,11 @@ def encode(
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
         effort: what is spent on the image, 1 (fastest) to 9 (smallest), or ``max``; 5 by default.
-            At 1 and 2 the model codes it as it shipped. At 3 and 4 it is fitted to the image first,
-            and the file holds how it changed: a decoder takes no longer. From 5 on it learns while
-            it codes, more of it the higher the number, and a decoder takes as long as the encoder.
-            At ``max`` (10 is the same) all models that may suit and several ways to learn are
+            At 1 the model codes it as it shipped. From 2 on colours that the image had so far are
+            likelier than others. At 4 the model is fitted to the image first, too, and the file
+            holds how it changed: a decoder takes no longer for that. From 5 on it learns while it
+            codes, more of it the higher the number, and a decoder takes as long as the encoder. At
+            ``max`` (10 is the same) all models that may suit and several ways to learn are
             tried.
         discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
             bytes. All that can be seen, and alpha, come back as they were.
@@ -106,7 +107,7 @@ def encode(
         larger than PNG, optimised by Pillow, or lossless WebP at its slowest, with the same
         metadata (72 where some stand after the pixels). What it decodes to is always the same; its
         bytes depend on image, model, ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone,
-        but at an effort of 3 or 4 on the machine, too, as fitting is done in floats.
+        but at an effort of 4 on the machine, too, as fitting is done in floats.
 
     Raises:
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.

@@ -59,8 +59,8 @@ _SURE = 0.85
 
 _PHOTOGRAPH = 1.1
 """Where PNG and WebP take so many times what a network for photographs does, or more, networks for
-graphics are not asked: on what has no flat pixels they are slow. At efforts that are to be quick,
-whose networks stay as they are, that goes for all images of which PNG and WebP make more."""
+graphics are not asked: on what has no flat pixels they are slow. At effort 1, which is to be quick,
+that goes for all images of which PNG and WebP make more."""
 
 _LEARNT = 0.8
 """The part of its estimate that a model takes, about, if it learns from all of the image."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from pixelcodec.models.fine_tuning import Budget
+from pixelcodec.models.learning import SEEING
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ MAX_EFFORT = 10
 
 EFFORTS = {
     1: Effort("photo-s"),
-    2: Effort("photo-m"),
-    3: Effort("photo-m", budget=Budget(steps=30)),
-    4: Effort("photo-m", budget=Budget(steps=100)),
+    2: Effort("photo-s", learning=SEEING),
+    3: Effort("photo-m", learning=SEEING),
+    4: Effort("photo-m", learning=SEEING, budget=Budget(steps=100)),
     5: Effort("photo-m", learning=2),
     6: Effort("photo-m", learning=5),
     7: Effort("photo-m", learning=8),
@@ -58,8 +59,8 @@ EFFORTS = {
 
 DEFAULT_EFFORT = 5
 
-STATIC = 2
-"""The highest at which models stay as they shipped."""
+STATIC = 1
+"""The one at which models stay as they shipped, and know nothing of the image."""
 
 
 def effort_of(level: Level | Effort | None) -> Effort:

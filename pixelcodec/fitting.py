@@ -65,7 +65,7 @@ def look(engine: Engine, rows: Samples) -> Seen:
     found = []
     for taken, samples, conditionals in scale.looks(tiles):
         kept = torch.from_numpy(usual[:, taken].ravel())
-        known = torch.from_numpy(samples).expand(-1, 3)
+        known = torch.from_numpy(samples.copy()).expand(-1, 3)  # rows may be read-only
         found.append([each[kept] for each in (*program.seen(conditionals, samples), known)])
     features, centre, known = map(torch.cat, zip(*found, strict=True))
     return Seen(features, known, centre, channels)

@@ -13,7 +13,7 @@ from pixelcodec.container import PLANES, STANDARD, STANDARD_NAME, WIDTH_MAX, Hea
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
 from pixelcodec.models import zoo
-from pixelcodec.models.architectures import can_learn
+from pixelcodec.models.architectures import learning_of
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.runtime import Compute
 from pixelcodec.standard import PIXELS_MOST
@@ -184,7 +184,6 @@ def _plan(
     learning: int,
 ) -> Plan:
     model_id = STANDARD if engine is None else engine.network.model_id
-    learns = engine is not None and can_learn(engine.network)
     codes_all = engine is None or shape.channels in engine.program.channels
     has_colours = shape.channels >= 3 and shape.bit_depth == 16
     by_planes = engine is not None and has_colours and 3 not in engine.program.channels
@@ -199,7 +198,7 @@ def _plan(
         restart=restart,
         tile=tile,
         alpha_id=alpha_id,
-        learning=learning if learns else 0,
+        learning=0 if engine is None else learning_of(engine.network, learning),
         planes=PLANES[-1] if by_planes else 0,
     )
     return Plan(model, header, {} if engine is None else {model_id: engine})

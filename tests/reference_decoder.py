@@ -788,14 +788,28 @@ class Lesson(NamedTuple):
     mixture: Mixture
 
 
-class Learner:
+class Seer:
+    """Seen colours, beside layers that stay."""
+
+    learning = range(0)
+
+    def __init__(self, colour: int) -> None:
+        """Begin an image of ``colour`` samples a pixel."""
+        self.seen_colours = SeenColours(colour)
+
+    def learn(self, pixels: list["WavefrontPixel"]) -> None:
+        """Take in a wave."""
+        self.seen_colours.take_in(pixels)
+
+
+class Learner(Seer):
     """All layers that learn."""
 
     def __init__(self, network: Network, learning: int, colour: int) -> None:
         """Begin as ``network``, for an image of ``colour`` samples a pixel."""
+        super().__init__(colour)
         depth, rate = divmod(learning - 1, 3)
         self.rate, self.t, self.pixels = (8, 16, 32)[rate], 0, 0
-        self.seen_colours = SeenColours(colour)
         self.width = width = network.config["width"]
         inputs = width + 69 + 2
         places = [*range(width), inputs - 2, inputs - 1]
@@ -813,7 +827,7 @@ class Learner:
 
     def learn(self, pixels: list["WavefrontPixel"]) -> None:
         """Take in a wave."""
-        self.seen_colours.take_in(pixels)
+        super().learn(pixels)
         for pixel in pixels:
             self.take_in(pixel)
         self.pixels += len(pixels)
@@ -851,7 +865,7 @@ class WavefrontPixelCNN(Architecture):
     """The architecture ``wavefront-pixelcnn-1``."""
 
     slope = 2
-    learner_in_hand: Learner | None = None
+    learner_in_hand: Seer | None = None
 
     def __init__(self, network: Network, header: Header, width: int) -> None:
         """Begin an image with no pixel known."""
@@ -912,7 +926,7 @@ class WavefrontPixelCNN(Architecture):
                     for place in places
                 ]
             )
-            if learner is not None and i in learner.learning:
+            if isinstance(learner, Learner) and i in learner.learning:
                 spatial = relu(learner.spatial[i](taps))
                 stream = stream + learner.mix[i](spatial)
                 passed[i] = taps, spatial
@@ -923,12 +937,15 @@ class WavefrontPixelCNN(Architecture):
         return WavefrontPixel(x, y, centre, features, seen, passed=passed)
 
     @staticmethod
-    def learner(network: Network, header: Header) -> Learner | None:
-        """Return layers that learn, begun anew."""
-        return Learner(network, header.learning, min(header.colour, 3)) if header.learning else None
+    def learner(network: Network, header: Header) -> Seer | None:
+        """Return what learns, begun anew."""
+        colour = min(header.colour, 3)
+        if header.learning > 1:
+            return Learner(network, header.learning, colour)
+        return Seer(colour) if header.learning else None
 
-    def learn_by(self, learner: Learner | None) -> None:
-        """Share the layers of a ``learner`` with others."""
+    def learn_by(self, learner: Seer | None) -> None:
+        """Share a ``learner`` with others."""
         self.learner_in_hand = learner
 
     def parameters(self, pixel: WavefrontPixel, c: int) -> list[int]:
@@ -939,14 +956,14 @@ class WavefrontPixelCNN(Architecture):
 
     def distribution(self, pixel: WavefrontPixel, c: int) -> Distribution:
         """Return the distribution of channel ``c`` of ``pixel``."""
-        k = self.config["components"]
-        if self.learner_in_hand is None:
-            parameters = self.parameters(pixel, c)
-        else:
+        k, learner = self.config["components"], self.learner_in_hand
+        if isinstance(learner, Learner):
             width = self.config["width"]
             inputs = np.concatenate([pixel.seen[:width], pixel.features, pixel.seen[width:]])
-            hidden = relu(self.learner_in_hand.head[c](inputs))
-            parameters = self.learner_in_hand.parameters[c](hidden).tolist()
+            hidden = relu(learner.head[c](inputs))
+            parameters = learner.parameters[c](hidden).tolist()
+        else:
+            parameters = self.parameters(pixel, c)
         logits, means, scales = parameters[:k], parameters[k : 2 * k], parameters[2 * k : 3 * k]
         slopes = parameters[3 * k :]
         shift = sum(slope * r for slope, r in zip(slopes, pixel.residuals, strict=True)) >> 4
@@ -957,11 +974,12 @@ class WavefrontPixelCNN(Architecture):
             sigmoid=self.sigmoid,
             inverse_scale=self.inverse_scale,
         )
-        if self.learner_in_hand is not None:
+        if isinstance(learner, Learner):
             pixel.lessons.append(Lesson(inputs, hidden, parameters, found))
-            pixel.splits.append(self.learner_in_hand.seen_colours.split(found, c, pixel.samples))
-            return pixel.splits[-1]
-        return found
+        if learner is None:
+            return found
+        pixel.splits.append(learner.seen_colours.split(found, c, pixel.samples))
+        return pixel.splits[-1]
 
     def decoded(self, pixel: WavefrontPixel, c: int) -> None:
         """Take in channel ``c`` of ``pixel``."""
@@ -1217,7 +1235,7 @@ class WavefrontGray(Architecture):
     @staticmethod
     def learner(network: Network, header: Header) -> GrayLearner | None:
         """Return layers that learn, begun anew."""
-        return GrayLearner(network, header.learning) if header.learning else None
+        return GrayLearner(network, header.learning) if header.learning > 1 else None
 
     def learn_by(self, learner: GrayLearner | None) -> None:
         """Share the layers of a ``learner`` with others."""

@@ -51,6 +51,13 @@ def test_a_model_that_learnt_from_the_image_makes_a_smaller_file(shape: tuple[in
     np.testing.assert_array_equal(pixelcodec.decode(data), image)
 
 
+def test_an_image_that_is_read_only_is_fitted_to() -> None:
+    image = striped(SIDE, SIDE, 3)
+    expected = encode(image)
+    image.flags.writeable = False
+    assert encode(image) == expected
+
+
 def test_alpha_is_not_learnt_from() -> None:
     image = np.dstack([scene(SIDE, SIDE, 3), noise(SIDE, SIDE, 1)])
     data = encode(image)
@@ -97,10 +104,11 @@ def test_what_does_not_pay_is_left_out() -> None:
     [
         (scene(SIDE, SIDE - 1), {"model": MODEL, "effort": FITTED}),
         (scene(SIDE, SIDE), {"model": MODEL, "effort": STATIC}),
+        (scene(SIDE, SIDE), {"model": MODEL, "effort": FITTED - 1}),
         (scene(SIDE, SIDE), {"model": "standard", "effort": FITTED}),
         (scene(SIDE, SIDE) > 99, {"model": "mnist-row-lstm", "effort": FITTED}),
     ],
-    ids=["too small", "no effort", "no model", "a model that does not learn"],
+    ids=["too small", "no effort", "less effort", "no model", "a model that does not learn"],
 )
 def test_nothing_is_learnt(image: Samples, how: dict[str, object]) -> None:
     assert changes_in(pixelcodec.encode(image, **how)) == 0  # type: ignore[arg-type]

@@ -12,11 +12,13 @@ from hypothesis.extra.numpy import arrays
 import pixelcodec
 from coding import Samples
 from pictures import scene
-from pixelcodec.effort import DEFAULT_EFFORT, STATIC
+from pixelcodec.effort import DEFAULT_EFFORT, EFFORTS, STATIC
+from pixelcodec.models.learning import SEEING
 from pixelcodec.models.mixture import Mixture, MixtureHead, integer_tables
 from pixelcodec.models.seen_colours import SeenColours, Split, first_shares, worths
 
 EDGES = np.arange(257)
+SEEING_EFFORT = next(level for level, effort in EFFORTS.items() if effort.learning == SEEING)
 FORMAT_PAGE = Path(__file__).parents[1] / "docs" / "FORMAT.md"
 
 
@@ -112,15 +114,24 @@ def test_shares_follow_what_turns_out() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_with_gaps_take_fewer_bits(channels: int) -> None:
+@pytest.mark.parametrize("effort", [SEEING_EFFORT, DEFAULT_EFFORT], ids=["alone", "heads learn"])
+def test_images_with_gaps_take_fewer_bits(channels: int, effort: int) -> None:
     image = scene(90, 120, channels) // 5 * 5
     image = image[..., 0] if channels == 1 else image
     learnt, still = (
-        pixelcodec.encode(image, model="photo-s", effort=effort)
-        for effort in (DEFAULT_EFFORT, STATIC)
+        pixelcodec.encode(image, model="photo-s", effort=each) for each in (effort, STATIC)
     )
     assert len(learnt) < 0.75 * len(still)
     np.testing.assert_array_equal(pixelcodec.decode(learnt), image)
+
+
+def test_networks_for_gray_see_none_and_stay() -> None:
+    image = scene(40, 50)
+    seeing, static = (
+        pixelcodec.encode(image, model="science-8", effort=effort)
+        for effort in (SEEING_EFFORT, STATIC)
+    )
+    assert seeing == static
 
 
 def test_the_format_page_has_the_tables() -> None:
