@@ -1,6 +1,7 @@
 """Strips coded by a standard format instead of a network: images that no model knows, or suits.
 
-A strip is one PNG, or one lossless WebP where that is smaller. It depends on no other strip.
+A strip is the pixels of one PNG, or of one lossless WebP where they are smaller, without their
+frames, which say nothing that the header of the image does not. It depends on no other strip.
 """
 
 import io
@@ -13,14 +14,17 @@ from PIL import Image
 from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.pictures import Picture, Samples, png
 from pixelcodec.pictures.guards import image_errors
-from pixelcodec.pictures.picture import COLOUR_TYPES
 from pixelcodec.progress import Count
 
 PARTS = 1
 """Of a strip."""
 
-_WEBP = b"RIFF"
-_WEBP_LOSSLESS = b"VP8L"
+_WEBP = 0x2F
+"""With this byte a lossless WebP's pixels begin; no zlib stream does."""
+
+_WEBP_FRAME = 20
+"""Bytes before them in a WebP file of the simple format."""
+
 _WEBP_SIDE_MOST = 16383
 _PNG_ROWS_MOST = 65535
 PIXELS_MOST = 2**26
@@ -49,7 +53,7 @@ class StandardEncoder:
             progress: told of finished pixels.
         """
         picture = Picture(np.ascontiguousarray(rows), self._bit_depth)
-        smallest = min(_files(picture), key=len)
+        smallest = min(_payloads(picture), key=len)
         progress(picture.height * picture.width)
         return [smallest]
 
@@ -114,51 +118,39 @@ class StandardDecoder:
         if height * self._width > PIXELS_MOST:
             raise FormatError(f"a strip of more than {PIXELS_MOST:,} pixels that no model codes")
         shape = (height, self._width, self._channels)
-        if data.startswith(_WEBP) and self._bit_depth <= 8:
+        if data[:1] == bytes([_WEBP]) and self._bit_depth <= 8:
             samples = _samples_of_webp(data, shape, self._bit_depth)
         else:
-            samples = self._samples_of_png(data, shape)
+            samples = _samples_of_png(data, shape, self._bit_depth)
         progress(height * self._width)
         return samples
-
-    def _samples_of_png(self, data: bytes, shape: tuple[int, int, int]) -> Samples:
-        """Samples of an image, if it has this ``shape``: nothing larger is decoded."""
-        height, width, channels = shape
-        kind = COLOUR_TYPES[channels]
-        header = struct.pack(">2I5B", width, height, self._bit_depth, kind, 0, 0, 0)
-        if data[16:29] != header:  # before it costs memory
-            raise FormatError("damaged: the PNG of a strip has another size or kind")
-        try:
-            picture = png.read(data)
-        except UnsupportedImageError as error:
-            raise FormatError(f"the PNG of a strip cannot be read: {error}") from error
-        more = [*picture.not_kept, *(chunk.name for chunk in picture.chunks if chunk.is_critical)]
-        if more:
-            raise FormatError(f"damaged: the PNG of a strip has {' and '.join(more)}")
-        return picture.samples
 
 
 def _quick_size(rows: Samples, bit_depth: int, webp: Mapping[str, int], compress_level: int) -> int:
     picture = Picture(np.ascontiguousarray(rows), bit_depth)
     if suits_webp(picture.height, picture.width, bit_depth):
         return len(_webp(rows, **webp))
-    return len(png.write(picture, compress_level))
+    return len(png.deflated(png.write(picture, compress_level)))
 
 
 # Encoding ----------------------------------------------------------------------------------------
 
 
-def _files(picture: Picture) -> Iterator[bytes]:
-    """Files of a picture without metadata, of which nobody knows which is the smallest."""
+def _payloads(picture: Picture) -> Iterator[bytes]:
+    """What codes a picture without metadata, of which nobody knows which is the smallest."""
+    yield from map(png.deflated, _pngs(picture))
+    if suits_webp(picture.height, picture.width, picture.bit_depth):
+        yield _webp(picture.samples, **_SLOWEST)
+        yield _webp(picture.samples, **_GOOD)
+
+
+def _pngs(picture: Picture) -> Iterator[bytes]:
     if picture.bit_depth == 16:
         yield from _deep_pngs(picture)
         return
     yield png.write(picture)
     if picture.channels == 1 and picture.bit_depth == 8:  # indexes, masks, drawings
         yield png.write(picture, filtered=False)
-    if suits_webp(picture.height, picture.width, picture.bit_depth):
-        yield _webp(picture.samples, **_SLOWEST)
-        yield _webp(picture.samples, **_GOOD)
 
 
 def _deep_pngs(picture: Picture) -> Iterator[bytes]:
@@ -183,23 +175,29 @@ def _webp(rows: Samples, quality: int, method: int) -> bytes:
     Image.fromarray(np.ascontiguousarray(rows)).save(
         buffer, "WEBP", lossless=True, quality=quality, method=method, exact=True
     )
-    return buffer.getvalue()
+    (length,) = struct.unpack_from("<I", buffer.getvalue(), _WEBP_FRAME - 4)
+    return buffer.getvalue()[_WEBP_FRAME : _WEBP_FRAME + length]
 
 
 # Decoding ----------------------------------------------------------------------------------------
 
 
+def _samples_of_png(data: bytes, shape: tuple[int, int, int], bit_depth: int) -> Samples:
+    """Samples of an image of this ``shape``: nothing larger is decoded."""
+    try:
+        return png.inflated(data, *shape, bit_depth)
+    except UnsupportedImageError as error:
+        raise FormatError(f"the PNG of a strip cannot be read: {error}") from error
+
+
 def _samples_of_webp(data: bytes, shape: tuple[int, int, int], bit_depth: int) -> Samples:
     """Samples of an image, if it has this ``shape``: nothing larger is decoded."""
     height, width, channels = shape
-    if len(data) < 20 or data[12:16] != _WEBP_LOSSLESS:
-        raise FormatError("damaged: the WebP of a strip is not of the simple lossless format")
-    whole, length = struct.unpack("<I8xI", data[4:20])
-    if not len(data) == 8 + whole == 20 + length + length % 2:
-        raise FormatError("damaged: the WebP of a strip is not one chunk, or is cut off")
+    padded = data + bytes(len(data) % 2)
+    frame = struct.pack("<4sI8sI", b"RIFF", 12 + len(padded), b"WEBPVP8L", len(data))
     has_alpha = channels in (2, 4)
     try:
-        with image_errors(), Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+        with image_errors(), Image.open(io.BytesIO(frame + padded), formats=["WEBP"]) as image:
             fits = image.size == (width, height) and (has_alpha or image.mode != "RGBA")
             # An opaque image has no alpha in WebP.
             samples = np.array(image.convert("RGBA") if has_alpha else image) if fits else None

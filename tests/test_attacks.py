@@ -17,7 +17,6 @@ import pytest
 
 import pixelcodec
 from golden.make import FOLDER, model_named
-from picture_kinds import BY_NAME, header, png_file
 from pixelcodec import FormatError, Picture, UnsupportedImageError
 from pixelcodec.container import Header, Reader, Writer
 from pixelcodec.engine import Engine
@@ -207,31 +206,20 @@ def test_text_and_profiles_that_unfold_to_a_gibibyte_stay_folded(kind: bytes) ->
 GRAY: dict[str, Any] = {"channels": 1, "model_id": STANDARD}
 
 
-def png(width: int, height: int, pixels: bytes) -> bytes:
-    """An 8-bit gray PNG, whatever its pixels are."""
-    return png_file(header(BY_NAME["8-bit gray"], height, width), (b"IDAT", pixels))
-
-
 def test_a_strip_whose_png_unfolds_to_a_thousand_times_its_size() -> None:
-    strip = png(300, 300, bomb(2**28))
+    strip = bomb(2**28)
     assert len(strip) < 300 * 300 * 16
     data = crafted(strip, width=300, height=300, strip_rows=300, **GRAY)
-    assert_refused_by_decoding(data, "strip 1 of 1|checksum of the original", model=None)
-
-
-@pytest.mark.parametrize("size", [(2**31 - 1, 4), (4, 2**31 - 1), (0, 4)], ids=str)
-def test_a_strip_whose_png_says_another_size(size: tuple[int, int]) -> None:
-    strip = png(*size, zlib.compress(bytes(20)))
-    assert_refused_by_decoding(crafted(strip, **GRAY), "strip 1 of 1: .*PNG", model=None)
+    assert_refused_by_decoding(data, "strip 1 of 1: .*PNG.* other rows", model=None)
 
 
 def test_a_strip_whose_webp_says_another_size() -> None:
     pixels = Picture(np.zeros((1, 1, 3), np.uint8), 8)
     webp = io.BytesIO()
     pixelcodec.pictures.write_picture(pixels, webp, ".webp")
-    data = bytearray(webp.getvalue())
-    assert data[12:16] == b"VP8L"
-    data[21:25] = (0x0FFFFFFF).to_bytes(4, "little")  # 16384 x 16384
+    data = bytearray(webp.getvalue()[20:])
+    assert data[0] == 0x2F
+    data[1:5] = (0x0FFFFFFF).to_bytes(4, "little")  # 16384 x 16384
     strip = crafted(bytes(data), model_id=STANDARD)
     assert_refused_by_decoding(strip, "strip 1 of 1: .*WebP", model=None)
 

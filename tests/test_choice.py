@@ -24,7 +24,7 @@ from pixelcodec.models import zoo
 from pixelcodec.pictures import Chunk, Picture, Samples, png, read_picture, to_pillow
 from pixelcodec.plan import Shape, plans
 from pixelcodec.runtime import Compute
-from pixelcodec.standard import StandardEncoder
+from pixelcodec.standard import StandardEncoder, better_size
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FAST: Any = {"effort": 1}
@@ -196,9 +196,8 @@ def check_not_larger(picture: Picture) -> None:
     """``picture``: its chunks are a palette and metadata, which cost as much in PNG."""
     data = pixelcodec.encode(picture, **FAST)
     assert pixelcodec.decode_picture(data) == picture
-    # Where the pixels stood among metadata takes 8 bytes to say; the indices of a pixel or two may
-    # take some more than their colours.
-    excess = len(data) - 64 - 8 * any(chunk.after for chunk in picture.chunks)
+    # The indices of a pixel or two may take some more than their colours.
+    excess = len(data) - 64
     assert excess <= len(png.write(picture))
     palette = tuple(chunk for chunk in picture.chunks if chunk.type == b"PLTE")
     metadata = sum(12 + len(chunk.data) for chunk in picture.chunks if chunk not in palette)
@@ -232,6 +231,26 @@ def test_a_pixel_is_not_larger_than_png_or_webp(kind: Kind) -> None:
 )
 def test_images_are_not_larger_than_png_or_webp(samples: Samples) -> None:
     check_not_larger(Picture(np.ascontiguousarray(samples), 8))
+
+
+@pytest.mark.parametrize(
+    ("samples", "model", "part"),
+    [
+        (read_picture(EXAMPLES / "kodim23.png").samples, "photo-s", 0.94),
+        (np.tile(PHOTOGRAPH // 32, (2, 2, 1)), "photo-s", 0.76),
+        (np.tile(DRAWING, (2, 2, 1)), "graphics", 0.34),
+    ],
+    ids=["dense", "smooth", "drawing"],
+)
+def test_webp_may_beat_what_takes_more_than_it_might(
+    samples: Samples, model: str, part: float
+) -> None:
+    shape = Shape(samples.shape[1], samples.shape[0], 3, 8)
+    contest = Contest(plans(shape, [model, "standard"], Compute(), None, None, False), samples)
+    best, standard = sorted(contest.plans, key=lambda plan: plan.model == STANDARD_NAME)
+    size = int(part * better_size(samples, 8))
+    assert contest.may_beat(standard, best, size)
+    assert not contest.may_beat(standard, best, int(0.95 * size))
 
 
 @pytest.mark.parametrize("model", [None, STANDARD_NAME])

@@ -1,6 +1,7 @@
 """Strips without a model: one standard file each, the smallest that was found."""
 
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -72,9 +73,8 @@ def test_strips_come_back(kind: Kind, data: st.DataObject) -> None:
 def test_a_strip_is_no_larger_than_the_png_that_pillow_optimises(
     rows: Samples, bit_depth: int
 ) -> None:
-    size = len(encoded(rows, bit_depth))
-    assert size <= len(png.write(Picture(rows, bit_depth)))
-    assert size <= len(png.write(Picture(rows, bit_depth), filtered=False))
+    files = [png.write(Picture(rows, bit_depth), filtered=filtered) for filtered in (True, False)]
+    assert len(encoded(rows, bit_depth)) <= min(map(len, files)) - 57  # bytes of the frame
 
 
 @EACH_IMAGE
@@ -85,26 +85,26 @@ def test_a_strip_is_no_larger_than_the_webp_that_pillow_makes_of_it(
     image: Any = Image.fromarray(rows.squeeze(2) if rows.shape[2] == 1 else rows)
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", **slowest)
-    assert len(encoded(rows, bit_depth)) <= len(buffer.getvalue())
+    assert len(encoded(rows, bit_depth)) <= len(buffer.getvalue()) - 20  # bytes of the frame
 
 
 def test_the_smaller_format_is_taken() -> None:
-    assert encoded(RGBA).startswith(b"RIFF")
+    assert encoded(RGBA).startswith(b"\x2f")
     sparse = np.zeros((1, 2**14, 1), np.uint8)  # WebP has no such long sides
-    assert encoded(sparse).startswith(png.SIGNATURE)
+    assert zlib.decompress(encoded(sparse)) == bytes(1 + 2**14)
     np.testing.assert_array_equal(decoded(encoded(sparse), sparse), sparse)
 
 
 class TestSixteenBits:
     def test_gray_is_no_larger_than_the_png_that_pillow_optimises(self) -> None:
         smooth = (scene(50, 60).astype(np.uint16) << 4) + noise(50, 60)
-        size = saved_by_pillow(smooth, "PNG", optimize=True)
+        size = saved_by_pillow(smooth, "PNG", optimize=True) - 57
         assert len(encoded(smooth[..., None], 16)) <= size
 
     def test_one_filter_for_all_rows_is_tried(self) -> None:
         columns = noise(1, 40, 1).astype(np.uint16).repeat(60, 0) * 257
         columns[::2] += 1
-        assert len(encoded(columns, 16)) < len(png.write(Picture(columns, 16)))
+        assert len(encoded(columns, 16)) < len(png.write(Picture(columns, 16))) - 57
 
 
 @given(

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pixelcodec.errors import UnsupportedImageError
 from pixelcodec.pictures.guards import after_the_end, image_errors, refuse_bomb, several, silence
-from pixelcodec.pictures.picture import Chunk, Picture, Samples, as_samples
+from pixelcodec.pictures.picture import COLOUR_TYPES, Chunk, Picture, Samples, as_samples
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -37,6 +37,12 @@ silence("imagecodecs")  # which logs a warning of every interlaced image
 
 _FRAME = 12
 """Bytes of a chunk beside its data."""
+
+_BODY_MOST = 2**31 - 1
+"""Bytes of its data."""
+
+_INFLATED_TOGETHER = 2**14
+"""Bytes, of which come at most a thousand times as many."""
 
 # Of a chunk, the type and the data.
 _Part = tuple[bytes, bytes]
@@ -91,6 +97,44 @@ def write(picture: Picture, compress_level: int | None = None, filtered: bool = 
             (b"IEND", b""),
         ]
     )
+
+
+def deflated(file: bytes) -> bytes:
+    """The pixels of a PNG as it holds them: the zlib stream in its IDAT chunks.
+
+    Raises:
+        UnsupportedImageError: It is no PNG, or damaged.
+    """
+    parts = list(_split(file))
+    begin, end = _find_pixels(parts)
+    return b"".join(body for _, body in parts[begin:end])
+
+
+@image_errors()
+def inflated(pixels: bytes, height: int, width: int, channels: int, bit_depth: int) -> Samples:
+    """Samples [height, width, channels] of what :func:`deflated` gives of a PNG of that kind.
+
+    Raises:
+        UnsupportedImageError: It is damaged, or that of another kind.
+    """
+    row = 1 + -(-width * channels * bit_depth // 8)
+    if len(pixels) > _BODY_MOST or not _unfolds_to(height * row, pixels):
+        raise UnsupportedImageError("damaged PNG: it has other rows")
+    header = _Header(width, height, bit_depth, COLOUR_TYPES[channels])
+    return _decode(header, [(b"IDAT", pixels)])
+
+
+def _unfolds_to(size: int, stream: bytes) -> bool:
+    """Whether a zlib stream unfolds to so many bytes, with none after its end."""
+    inflating = zlib.decompressobj()
+    try:
+        for at in range(0, len(stream), _INFLATED_TOGETHER):
+            size -= len(inflating.decompress(stream[at : at + _INFLATED_TOGETHER]))
+            if size < 0:
+                return False
+    except zlib.error:
+        return False
+    return size == 0 and inflating.eof and not inflating.unused_data
 
 
 @dataclass(frozen=True)

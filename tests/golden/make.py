@@ -26,6 +26,7 @@ import pixelcodec
 from coding import Samples, encode, randomised
 from pixelcodec import adaptation
 from pixelcodec.adaptation import adapted
+from pixelcodec.effort import Effort
 from pixelcodec.engine import Engine
 from pixelcodec.models.architectures import FloatNetwork
 from pixelcodec.models.changes import Change, parts_of
@@ -152,11 +153,11 @@ PICTURES = {
     "palette": Stream("palette", "standard", 13),
     "palette-by-model": Stream("palette-by-model", "tiny", 6, restart=True),
     "gray-alpha": Stream("gray-alpha", "tiny", 8, tile=4),
-    "rgba": Stream("rgba", "photo-s", 9),
+    "rgba": Stream("rgba", "photo-s", 9, learning=2),
     "rgba-16": Stream("rgba-16", "standard", 9),
-    "rgb-16": Stream("rgb-16", "gray-16", 13),
-    "rgba-16-planes": Stream("rgba-16", "gray-16", 6, restart=True),
-    "levels": Stream("levels", "gray-16", 8),
+    "rgb-16": Stream("rgb-16", "gray-16", 13, learning=2),
+    "rgba-16-planes": Stream("rgba-16", "gray-16", 6, restart=True, learning=2),
+    "levels": Stream("levels", "gray-16", 8, learning=2),
     "opaque": Stream("opaque", "standard", 13),
     "webp-and-png": Stream("webp-and-png", "standard", 16),
 }
@@ -317,6 +318,7 @@ def main() -> None:
                 strip_rows=how.strip_rows,
                 restart=how.restart,
                 tile=how.tile,
+                effort=Effort(how.model, how.learning),
             )
             stream.write_bytes(written)
     for model, name in SHIPPED.items():

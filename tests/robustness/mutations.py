@@ -283,16 +283,22 @@ def lie_in_levels(random: Random, data: bytes, other: bytes) -> bytes:
 
 
 def lie_in_a_png(random: Random, data: bytes, other: bytes) -> bytes:
-    """A strip that is a PNG says what is not so, and its CRCs are right too."""
+    """A strip that is a PNG has other rows or filters, and its checksums are right too."""
     pieces = split(data)
-    strips = [at for at, piece in enumerate(pieces) if payload_of(piece)[:4] == b"\x89PNG"]
+    strips = [at for at, piece in enumerate(pieces) if _is_zlib(payload_of(piece))]
     if not strips:
         return lie_in_a_payload(random, data, other)
     at = random.choice(strips)
-    inside = bytearray(payload_of(pieces[at]))
-    place = random.randrange(8, len(inside))
-    inside[place] = random.choice((0, 1, 127, 128, 255, inside[place] ^ 1 << random.randrange(8)))
-    pieces[at] = chunk(pieces[at][:1], _mended_png(bytes(inside)))
+    rows = zlib.decompress(payload_of(pieces[at]))
+    place = random.randrange(len(rows))
+    changed = random.choice(
+        (
+            rows[:place] + bytes([random.choice((0, 1, 5, 255))]) + rows[place + 1 :],
+            rows[:place],
+            rows + rows[place:],
+        )
+    )
+    pieces[at] = chunk(pieces[at][:1], zlib.compress(changed))
     return joined(pieces)
 
 
@@ -316,16 +322,11 @@ LIES: Sequence[Mutation] = (
 )
 
 
-def _mended_png(data: bytes) -> bytes:
-    at = 8
-    while at + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        end = at + 8 + length
-        if end + 4 > len(data):
-            break
-        data = data[:end] + struct.pack(">I", zlib.crc32(data[at + 4 : end])) + data[end + 4 :]
-        at = end + 4
-    return data
+def _is_zlib(payload: bytes) -> bool:
+    try:
+        return len(zlib.decompress(payload)) > 0
+    except zlib.error:
+        return False
 
 
 def _flipped(random: Random, data: bytes, count: int) -> bytes:
