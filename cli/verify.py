@@ -102,13 +102,15 @@ def _without_original(batch: Batch) -> tuple[Batch, Path | None]:
 def _difference_in_header(file: Path, original: "Picture") -> str | None:
     """Say what differs by the header of a .pxc file; nothing of standard input, read once only."""
     from pixelcodec import inspect
+    from pixelcodec.pictures import Chunk
     from pixelcodec.plan import Shape
 
     if file == STANDARD_STREAM:
         return None
     with errors_about(file), explained(file, not_pxc), binary_input(file) as stream:
         facts = inspect(stream)
-    shape = Shape(facts.width, facts.height, facts.channels, facts.bit_depth, is_palette(facts))
+    palette = (Chunk(b"PLTE", bytes(3)),) if is_palette(facts) else ()
+    shape = Shape(facts.width, facts.height, facts.channels, facts.bit_depth, palette)
     return _form_differs((facts.height, facts.width, facts.channels), shape.kind, original)
 
 

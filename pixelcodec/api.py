@@ -508,7 +508,7 @@ def preview_from(data: container.Source, **how: Unpack[Decoding]) -> Samples:
         height, width = -(-header.height // step), -(-header.width // step)
         check_memory_of_rows(header, height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), height * width)
-        decoder = ImageDecoder(header, engines, reader.start.levels)
+        decoder = ImageDecoder(reader.start, engines)
         for payload in islice(_first_parts(reader), header.strips):
             with strip_named(header, len(strips)):
                 strip = decoder.decode([payload], header.strip_height(len(strips)), count)

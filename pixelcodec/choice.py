@@ -20,7 +20,6 @@ from pixelcodec.pictures import Samples
 from pixelcodec.plan import Plan
 from pixelcodec.standard import better_size, fast_size, good_size, suits_webp
 from pixelcodec.strips import applied
-from pixelcodec.transform import Transform
 
 PHOTO = "photo"
 """Stands for the model of the effort, which is one for photographs."""
@@ -175,7 +174,7 @@ def _remembers(plan: Plan) -> bool:
 def _size(plan: Plan, bands: Samples) -> int:
     """Bytes that ``bands`` take by a plan."""
     header, size = plan.header, 0
-    bands = applied(Transform.of(header, plan.levels).forward, bands, header.colours)
+    bands = applied(plan.transform.forward, bands, header.colours)
     for component in header.components:
         rows = bands[..., component.slice]
         engine = plan.engines.get(component.model_id)

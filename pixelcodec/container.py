@@ -47,7 +47,7 @@ _FLAG_CHANGES = 0x08
 _LEARNING_SHIFT = 4
 LEARNING_MOST = 15
 
-_LEVELS_BIT = 0x80
+_RANKS_BIT = 0x80
 
 _CHANNELS = 0x07
 _PLANES_SHIFT = 3
@@ -174,6 +174,8 @@ class Header:
         learning: How models learn from what is coded, 1 to 15; 0: not at all.
         planes: How colours of 16 bits are coded by a model of gray, one of :data:`PLANES`: each as
             a component of its own, see :mod:`pixelcodec.transform`. 0: they are coded together.
+        by_palette: Whether ranks are coded in place of the indices of a palette, of 8 bits, see
+            :mod:`pixelcodec.palette_order`.
 
     Raises:
         ValueError: A field is out of its range.
@@ -190,6 +192,7 @@ class Header:
     alpha_id: bytes | None = None
     learning: int = 0
     planes: int = 0
+    by_palette: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot say."""
@@ -211,6 +214,9 @@ class Header:
         has_planes = self.bit_depth == 16 and self.colours.stop == 3
         allowed_planes = (0, *PLANES) if has_planes and self.model_id != STANDARD else (0,)
         _require("planes", self.planes, self.planes in allowed_planes, f"one of {allowed_planes}")
+        may_have_palette = (self.channels, self.bit_depth) == (1, 8)
+        fits = may_have_palette or not self.by_palette
+        _require("by_palette", self.by_palette, fits, "of 8-bit gray alone")
 
     @property
     def model_ids(self) -> set[bytes]:
@@ -800,7 +806,8 @@ def _head(source: _Source) -> Generator[None, None, Head]:
     head_crc = zlib.crc32(MAGIC + fields + alpha_id)
     yield from source.check_crc(head_crc, f"the header at byte {len(MAGIC)}")
     header = _unpack_fields(fields, alpha_id or None)
-    has_changes, has_levels = bool(flags & _FLAG_CHANGES), bool(fields[2] & _LEVELS_BIT)
+    has_changes = bool(flags & _FLAG_CHANGES)
+    has_levels = bool(fields[2] & _RANKS_BIT) and not header.by_palette
     for has, may_have, what in (
         (has_changes, header.may_have_changes, "changes of the model"),
         (has_levels, header.may_have_levels, "levels"),
@@ -842,7 +849,7 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool, has_leve
     fields = _FIELDS.pack(
         VERSION,
         header.channels | header.planes << _PLANES_SHIFT,
-        header.bit_depth | _LEVELS_BIT * has_levels,
+        header.bit_depth | _RANKS_BIT * (has_levels or header.by_palette),
         flags,
         header.width,
         header.height,
@@ -854,13 +861,14 @@ def _pack_fields(header: Header, has_metadata: bool, has_changes: bool, has_leve
 
 
 def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
-    _, colour, bit_depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(fields)
+    _, colour, depth, flags, width, height, strip_rows, tile, model_id = _FIELDS.unpack(fields)
+    channels, bit_depth = colour & _CHANNELS, depth & ~_RANKS_BIT
     try:
         return Header(
             width,
             height,
-            colour & _CHANNELS,
-            bit_depth & ~_LEVELS_BIT,
+            channels,
+            bit_depth,
             strip_rows,
             model_id,
             restart=bool(flags & _FLAG_RESTART),
@@ -868,6 +876,7 @@ def _unpack_fields(fields: bytes, alpha_id: bytes | None) -> Header:
             alpha_id=alpha_id,
             learning=flags >> _LEARNING_SHIFT,
             planes=colour >> _PLANES_SHIFT,
+            by_palette=bool(depth & _RANKS_BIT) and (channels, bit_depth) == (1, 8),
         )
     except ValueError as error:
         raise _newer_header(str(error)) from error

@@ -137,7 +137,7 @@ def coded_parts(start: Start, image: Image) -> tuple[list[Samples], Cut]:
     """
     header = start.header
     samples = image.reshape(header.height, header.width, header.channels)
-    samples = applied(Transform.of(header, start.levels).forward, samples, header.colours)
+    samples = applied(Transform.of(start).forward, samples, header.colours)
     parts = [
         np.ascontiguousarray(samples[..., component.slice])
         for component in header.components

@@ -53,7 +53,7 @@ class StripWorker:
             BackendError: the back end or device cannot be used.
         """
         engines = engines_within(self.start, self.how)
-        return ImageDecoder(self.start.header, engines, self.start.levels)
+        return ImageDecoder(self.start, engines)
 
     def __call__(self, task: StripTask, progress: Count) -> Samples:
         """Decode one strip: uint8 or uint16 [height, width, channels]."""

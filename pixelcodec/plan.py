@@ -1,6 +1,6 @@
 """How an image is going to be coded: by which models, in which strips. The header says it all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from operator import index
@@ -12,12 +12,15 @@ from pixelcodec import transform
 from pixelcodec.container import PLANES, STANDARD, STANDARD_NAME, WIDTH_MAX, Header
 from pixelcodec.engine import Engine
 from pixelcodec.errors import ModelError, UnsupportedImageError
+from pixelcodec.levels import Levels
 from pixelcodec.models import zoo
 from pixelcodec.models.architectures import learning_of
+from pixelcodec.palette_order import PaletteOrder
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.runtime import Compute
 from pixelcodec.standard import PIXELS_MOST
 from pixelcodec.strips import Engines
+from pixelcodec.transform import NONE, Transform
 
 STRIP_PIXELS = 2**20
 """By default a strip has about this many pixels, of 1 bit 8 times as many, in as few rows."""
@@ -34,7 +37,7 @@ class Shape:
         height: rows.
         channels: 1 gray or index, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
         bit_depth: of a sample.
-        is_palette: whether samples are indices.
+        chunks: palette and metadata.
 
     Raises:
         ValueError: a number is no whole number, or there are no columns or rows.
@@ -44,7 +47,7 @@ class Shape:
     height: int
     channels: int
     bit_depth: int
-    is_palette: bool = False
+    chunks: tuple[Chunk, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is no shape."""
@@ -63,7 +66,12 @@ class Shape:
     def of(cls, picture: Picture) -> Self:
         """That of a picture."""
         height, width, channels = picture.samples.shape
-        return cls(width, height, channels, picture.bit_depth, picture.is_palette)
+        return cls(width, height, channels, picture.bit_depth, picture.chunks)
+
+    @property
+    def is_palette(self) -> bool:
+        """Whether samples are indices."""
+        return has_palette(self.channels, self.chunks)
 
     @property
     def has_alpha(self) -> bool:
@@ -82,6 +90,11 @@ class Shape:
         return Picture(np.zeros((1, 1, self.channels), dtype), self.bit_depth, palette).kind
 
 
+def has_palette(channels: int, chunks: Iterable[Chunk]) -> bool:
+    """Whether samples are indices: in colour, PNG's palette is but a suggestion."""
+    return channels == 1 and any(chunk.type == b"PLTE" for chunk in chunks)
+
+
 class Plan(NamedTuple):
     """How an image may be coded.
 
@@ -89,13 +102,13 @@ class Plan(NamedTuple):
         model: name of what codes the colours.
         header: of the file.
         engines: of the models that it names.
-        levels: that the colours use, packed; none: any.
+        transform: what is done to the colours before.
     """
 
     model: str
     header: Header
     engines: Engines
-    levels: bytes = b""
+    transform: Transform = NONE
 
     @property
     def is_settled(self) -> bool:
@@ -108,8 +121,14 @@ class Plan(NamedTuple):
             return self
         is_whole = len(samples) == self.header.height
         found = transform.suited(samples[..., self.header.colours], self.header.planes, is_whole)
-        levels = found.levels.pack() if found.levels else b""
-        return self._replace(header=replace(self.header, planes=found.planes), levels=levels)
+        header = replace(self.header, planes=found.planes)
+        return self._replace(header=header, transform=found)
+
+    @property
+    def levels(self) -> bytes:
+        """That the colours use, packed; none: any, or indices of a palette."""
+        found = self.transform.levels
+        return found.pack() if isinstance(found, Levels) else b""
 
 
 def plans(
@@ -187,6 +206,7 @@ def _plan(
     codes_all = engine is None or shape.channels in engine.program.channels
     has_colours = shape.channels >= 3 and shape.bit_depth == 16
     by_planes = engine is not None and has_colours and 3 not in engine.program.channels
+    by_palette = shape.is_palette and shape.bit_depth == 8
     alpha_id = STANDARD if shape.has_alpha and not codes_all else None
     header = Header(
         width=shape.width,
@@ -200,8 +220,11 @@ def _plan(
         alpha_id=alpha_id,
         learning=0 if engine is None else learning_of(engine.network, learning),
         planes=PLANES[-1] if by_planes else 0,
+        by_palette=by_palette,
     )
-    return Plan(model, header, {} if engine is None else {model_id: engine})
+    order = PaletteOrder(shape.chunks) if by_palette else None
+    engines = {} if engine is None else {model_id: engine}
+    return Plan(model, header, engines, Transform(header.planes, order))
 
 
 def _engine(model: str, bit_depth: int, compute: Compute) -> Engine | None:

@@ -102,8 +102,10 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     if levels is None:
         raise FormatError("the levels are damaged: no strip can be decoded")
     chunks, why = _chunks(pieces, header) if head.has_metadata else ((), "")
+    if why and header.by_palette:
+        raise FormatError("the palette is damaged: no strip can be decoded")
     with Compute.of(how).running():
-        start = Start(header, b"", changes, levels)
+        start = Start(header, metadata.pack(chunks), changes, levels)
         engines = engines_within(start, how)
         check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), header.width * header.height)
@@ -300,10 +302,10 @@ def _decoded(
     found: dict[int, Samples] = {}
     wrong: list[str] = []
     header = start.header
-    decoder = ImageDecoder(header, engines, start.levels)
+    decoder = ImageDecoder(start, engines)
     for index, strip in _strips(parts, header.strips, decoder.parts):
         if independent(header):
-            decoder = ImageDecoder(header, engines, start.levels)
+            decoder = ImageDecoder(start, engines)
         elif index > len(found):
             break
         try:

@@ -38,7 +38,7 @@ from pixelcodec.new_file import new_file
 from pixelcodec.pictures import Chunk, Samples
 from pixelcodec.pictures.picture import refuse_mask
 from pixelcodec.places import strip_named
-from pixelcodec.plan import Plan, Shape, plans
+from pixelcodec.plan import Plan, Shape, has_palette, plans
 from pixelcodec.runtime import Compute, Progress, pixel_counter
 from pixelcodec.strips import ImageDecoder, ImageEncoder
 from pixelcodec.verification import Verifier
@@ -146,7 +146,7 @@ class RowWriter:
         if how.get("verify"):
             self._verifier = fh = Verifier(fh, chunks, width * height, how)
             how = self._verifier.how
-        shape = Shape(width, height, channels, bit_depth, has_palette(channels, chunks))
+        shape = Shape(width, height, channels, bit_depth, tuple(chunks))
         effort = effort_of(how.get("effort"))
         model = how.get("model")
         self._compute = Compute.of(how)
@@ -307,7 +307,7 @@ class RowWriter:
     def _settle(self, plan: Plan) -> None:
         """Code the image so."""
         self.header, self._engines, self._settled = plan.header, plan.engines, True
-        self._levels = plan.levels
+        self._levels, self._transform = plan.levels, plan.transform
         self._budget = self._affordable(self._budget)
         learnt = self._budget.steps * self._budget.pixels if self._budget else 0
         pixels = self.header.width * self.header.height
@@ -331,7 +331,7 @@ class RowWriter:
     def _begin(self) -> tuple[ImageEncoder, container.Writer]:
         """Write the header, once it is known how the model changes."""
         if self._begun is None:
-            encoder = ImageEncoder(self.header, self._engines, self._levels)
+            encoder = ImageEncoder(self.header, self._engines, self._transform)
             chunks = self._metadata, self._changes, self._levels
             writer = container.Writer(self._fh, self.header, *chunks)
             self._begun = encoder, writer
@@ -498,7 +498,7 @@ class Decoder:
         header = self.header = start.header
         engines = engines_within(start, self._how)
         self.chunks = metadata.unpack(start.metadata, header.channels, header.bit_depth)
-        self._decoder = ImageDecoder(header, engines, start.levels)
+        self._decoder = ImageDecoder(start, engines)
         self._count = pixel_counter(self._how.get("progress"), header.height * header.width)
 
     def _part(self, payload: bytes, last: bool) -> Samples | None:
@@ -683,11 +683,6 @@ def array_of(samples: Samples, header: container.Header, chunks: tuple[Chunk, ..
     samples = samples[..., 0] if header.channels == 1 else samples
     is_gray = header.bit_depth == 1 and not has_palette(header.channels, chunks)
     return samples.view(np.bool_) if is_gray else samples
-
-
-def has_palette(channels: int, chunks: Sequence[Chunk]) -> bool:
-    """Whether samples are indices: in colour, PNG's palette is but a suggestion."""
-    return channels == 1 and any(chunk.type == b"PLTE" for chunk in chunks)
 
 
 def crc_of(samples: Samples, crc: int = 0) -> int:

@@ -7,14 +7,14 @@ from typing import Protocol
 import numpy as np
 
 from pixelcodec import standard
-from pixelcodec.container import NEWER, STANDARD, Component, Header
+from pixelcodec.container import NEWER, STANDARD, Component, Header, Start
 from pixelcodec.engine import Engine, StripDecoder, StripEncoder
 from pixelcodec.errors import FormatError
 from pixelcodec.models.architectures import can_learn
 from pixelcodec.pictures import Samples
 from pixelcodec.progress import Count
 from pixelcodec.standard import StandardDecoder, StandardEncoder
-from pixelcodec.transform import Transform
+from pixelcodec.transform import NONE, Transform
 
 Engines = Mapping[bytes, Engine]
 """By the id of their model; :data:`pixelcodec.container.STANDARD` has none."""
@@ -66,13 +66,13 @@ class _Decoder(Protocol):
 class ImageEncoder:
     """Encodes the strips of an image, from the top."""
 
-    def __init__(self, header: Header, engines: Engines, levels: bytes = b"") -> None:
-        """Start at the top of an image, with the ``levels`` that its colours use, packed.
+    def __init__(self, header: Header, engines: Engines, transform: Transform = NONE) -> None:
+        """Start at the top of an image, to whose colours ``transform`` is done.
 
         Raises:
             ModelError: a model does not code such images.
         """
-        self._colours, self._transform = header.colours, Transform.of(header, levels)
+        self._colours, self._transform = header.colours, transform
         self._coders = [
             (component, _encoder(component, header, engines)) for component in header.components
         ]
@@ -103,14 +103,15 @@ class ImageDecoder:
         parts: of a strip.
     """
 
-    def __init__(self, header: Header, engines: Engines, levels: bytes = b"") -> None:
-        """Start at the top of an image, with the ``levels`` that its colours use, packed.
+    def __init__(self, start: Start, engines: Engines) -> None:
+        """Start at the top of an image.
 
         Raises:
-            FormatError: the header does not suit the models, or the levels are damaged.
+            FormatError: the header does not suit the models, or levels or palette are damaged.
         """
+        header = start.header
         check_fits(header, engines)
-        self._colours, self._transform = header.colours, Transform.of(header, levels)
+        self._colours, self._transform = header.colours, Transform.of(start)
         self._coders = [
             (_parts(component, engines), _decoder(component, header, engines))
             for component in header.components

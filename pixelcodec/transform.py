@@ -1,6 +1,7 @@
-"""What is done to samples of 16 bits before models code them, and undone after: two things.
+"""What is done to samples before they are coded, and undone after.
 
-Where few levels are used, samples become the ranks of theirs (:mod:`pixelcodec.levels`).
+Indices of a palette become ranks in the order of its colours (:mod:`pixelcodec.palette_order`).
+Samples of 16 bits become the ranks of their levels, where few are used (:mod:`pixelcodec.levels`).
 
 Colours become three planes, as models of 16 bits code gray. Such a model sees one plane alone, so
 what the planes have in common is taken out before: red and blue are coded less green, each where
@@ -14,8 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelcodec.container import BLUE_LESS_GREEN, PLANES, RED_LESS_GREEN, Header
+from pixelcodec import metadata
+from pixelcodec.container import BLUE_LESS_GREEN, PLANES, RED_LESS_GREEN, Start
 from pixelcodec.levels import Levels
+from pixelcodec.palette_order import PaletteOrder
 from pixelcodec.pictures import Samples
 
 _GREEN = 1
@@ -32,26 +35,28 @@ class Transform:
 
     Attributes:
         planes: as :attr:`pixelcodec.container.Header.planes`; 0: none.
-        levels: that are used; None: any.
+        levels: that are used, or the order of indices; None: samples are coded as they are.
     """
 
     planes: int = 0
-    levels: Levels | None = None
+    levels: Levels | PaletteOrder | None = None
 
     @classmethod
-    def of(cls, header: Header, levels: bytes) -> "Transform":
-        """That of a file; ``levels``: as they are packed.
+    def of(cls, start: Start) -> "Transform":
+        """That of a file.
 
         Raises:
-            FormatError: they are damaged.
+            FormatError: its levels are damaged, or its palette is missing.
         """
-        return cls(header.planes, Levels.unpack(levels) if levels else None)
+        if start.header.by_palette:
+            return cls(levels=PaletteOrder(metadata.unpack(start.metadata, 1, 8)))
+        return cls(start.header.planes, Levels.unpack(start.levels) if start.levels else None)
 
     def forward(self, colours: Samples) -> Samples:
         """What is coded.
 
         Args:
-            colours: uint16 [..., channels without alpha]; of 8 bits and less nothing is done.
+            colours: uint8 or uint16 [..., channels without alpha].
 
         Returns:
             The same shape, maybe the same array.
@@ -70,6 +75,10 @@ class Transform:
         """
         colours = _joined(coded, self.planes) if self.planes else coded
         return self.levels.samples(colours) if self.levels else colours
+
+
+NONE = Transform()
+"""By which samples are coded as they are."""
 
 
 def suited(colours: Samples, planes: int, is_whole: bool) -> Transform:

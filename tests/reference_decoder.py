@@ -67,6 +67,7 @@ class Header:
     has_levels: bool
     learning: int
     planes: int
+    by_palette: bool
     crc: int
 
     @property
@@ -113,7 +114,9 @@ def read_header(data: bytes) -> Header:
         "<BBBIIHH8s", data[9:32]
     )
     colour, planes = colour & 7, colour >> 3
-    depth, has_levels = depth & 127, depth > 127
+    depth, has_ranks = depth & 127, depth > 127
+    by_palette = has_ranks and (colour, depth) == (1, 8)
+    has_levels = has_ranks and not by_palette
     if has_levels and not (depth == 16 and any(model_id)):
         raise ValueError("levels of what is not of 16 bits by a model")
     if planes not in (0, 1, 3, 5, 7):
@@ -140,6 +143,7 @@ def read_header(data: bytes) -> Header:
         has_levels=has_levels,
         learning=flags >> 4,
         planes=planes,
+        by_palette=by_palette,
         crc=crc,
     )
 
@@ -218,6 +222,21 @@ def read_levels(tag: bytes, payload: bytes) -> list[int]:
     return [level for level in range(2**16) if bits[level // 8] >> level % 8 & 1]
 
 
+def palette_order(metadata: list[MetadataChunk]) -> list[int]:
+    """Return all indices in the order of their colours."""
+    palette = next((chunk.data for chunk in metadata if chunk.type == b"PLTE"), b"")
+    if not palette:
+        raise ValueError("the order of a palette that there is not")
+    told = next((chunk.data for chunk in metadata if chunk.type == b"tRNS"), b"")
+
+    def key(index: int) -> tuple[int, ...]:
+        red, green, blue = palette[3 * index : 3 * index + 3]
+        return told[index] if index < len(told) else 255, green, red, blue, index
+
+    colours = len(palette) // 3
+    return [*sorted(range(colours), key=key), *range(colours, 256)]
+
+
 class Stream(NamedTuple):
     """All that a stream has, with the samples as they are coded."""
 
@@ -225,7 +244,7 @@ class Stream(NamedTuple):
     metadata: list[MetadataChunk]
     changes: bytes
     levels: list[int]
-    """That the colours use; none: any."""
+    """By rank; none: samples are coded as they are."""
     strips: list[list[bytes]]
     """Of each strip its parts."""
     samples_crc: int
@@ -255,6 +274,8 @@ def read_stream(data: bytes) -> Stream:
     metadata = read_metadata(*next(chunks), header) if header.has_metadata else []
     changes = read_changes(*next(chunks)) if header.has_changes else b""
     levels = read_levels(*next(chunks)) if header.has_levels else []
+    if header.by_palette:
+        levels = palette_order(metadata)
     strips: list[list[bytes]] = []
     parts: list[bytes] = []
     samples_crc = 0

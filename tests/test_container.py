@@ -529,9 +529,9 @@ class TestDamage:
                 id="changes of a model of all components",
             ),
             pytest.param(
-                head_with(10, 0x88),
+                head_with(10, 0x84),
                 "^the header at byte 8 says that levels follow.*newer",
-                id="levels of 8 bits",
+                id="levels of 4 bits",
             ),
             pytest.param(
                 sealed(HEAD + chunk(b"A", b"some") + STRIPS[0]),

@@ -566,7 +566,7 @@ def written_by_components(header: container.Header, samples: Samples, engines: E
 def read_by_components(data: bytes, engines: Engines) -> Samples:
     """The image in such a stream."""
     reader = container.Reader(io.BytesIO(data))
-    decoder = ImageDecoder(reader.header, engines)
+    decoder = ImageDecoder(reader.start, engines)
     parts = [part.payload for part in reader]
     found = [
         decoder.decode(parts[first : first + decoder.parts], reader.header.strip_height(i), ignore)
@@ -729,6 +729,7 @@ def test_both_take(samples: Samples, strip: list[bytes], how: dict[str, Any]) ->
 BAD_HEADERS = {
     "changes of no model": {"flags": 8},
     "levels of 8 bits": {"bit_depth": 0x88},
+    "levels of 4 bits": {"bit_depth": 0x84},
     "flag 4": {"flags": 16},
     "flag 7": {"flags": 128},
     "alpha of RGB": {"flags": 2, "ids": bytes(16)},
@@ -830,7 +831,8 @@ def test_both_refuse(samples: Samples, strip: list[bytes], how: dict[str, Any]) 
     data = stream_of(samples, *strip, **how)
     with pytest.raises(FormatError) as found:
         pixelcodec.decode_picture(data)
-    with pytest.raises((ValueError, struct.error, zlib.error, OSError)) as found_by_reference:
+    errors = ValueError, IndexError, struct.error, zlib.error, OSError
+    with pytest.raises(errors) as found_by_reference:
         reference.decode(data)
     assert "do not have the checksum" not in str(found.value)
     assert str(found_by_reference.value) != "CRC of the samples"

@@ -1,4 +1,4 @@
-"""Samples of 16 bits: colours as planes, each coded by a model of gray, and ranks of levels."""
+"""Samples before they are coded: planes and ranks of levels of 16 bits, and ranks of indices."""
 
 import io
 import zlib
@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+import pictures
 import pixelcodec
 import reference_decoder as reference
 from coding import ignore
 from golden.make import FOLDER
-from pixelcodec import Picture
+from pixelcodec import Picture, metadata
 from pixelcodec.cli.heat import bits_in
 from pixelcodec.container import (
     BLUE_LESS_GREEN,
@@ -27,13 +28,15 @@ from pixelcodec.container import (
     STANDARD,
     Header,
     Reader,
+    Start,
     Writer,
 )
 from pixelcodec.engine import Engine
 from pixelcodec.errors import FormatError
 from pixelcodec.levels import Levels
 from pixelcodec.models.zoo import load_file
-from pixelcodec.pictures import Samples
+from pixelcodec.palette_order import PaletteOrder
+from pixelcodec.pictures import Chunk, Samples
 from pixelcodec.stream import crc_of
 from pixelcodec.strips import ImageDecoder, ImageEncoder
 from pixelcodec.transform import Transform, suited
@@ -192,7 +195,8 @@ def test_the_reference_decodes_the_same(
     header = header_of(samples, planes, learning=learning)
     network = load_file(GRAY)
     engines = {network.model_id: Engine(network)}
-    encoder, stream = ImageEncoder(header, engines, levels), io.BytesIO()
+    transform = Transform.of(Start(header, b"", b"", levels))
+    encoder, stream = ImageEncoder(header, engines, transform), io.BytesIO()
     writer = Writer(stream, header, levels=levels)
     strips = [encoder.encode(samples[top : top + 9], ignore) for top in (0, 9)]
     for parts in strips:
@@ -203,7 +207,7 @@ def test_the_reference_decodes_the_same(
     assert np.array_equal(reference.decode(stream.getvalue(), GRAY), expected)
     start = Reader(io.BytesIO(stream.getvalue())).start
     assert (start.header, start.levels) == (header, levels)
-    decoder = ImageDecoder(header, engines, levels)
+    decoder = ImageDecoder(start, engines)
     assert decoder.parts == channels
     found = [decoder.decode(*strip, ignore) for strip in zip(strips, (9, 4), strict=True)]
     assert np.array_equal(np.concatenate(found), samples)
@@ -295,3 +299,74 @@ def test_pictures_with_metadata_come_back() -> None:
     picture = Picture(scene(20, 20), 16, (chunk,))
     data = pixelcodec.encode(picture, model=str(GRAY))
     assert pixelcodec.decode_picture(data, model=str(GRAY)) == picture
+
+
+# Palettes -----------------------------------------------------------------------------------------
+
+PALETTES = st.lists(st.integers(0, 3), min_size=3, max_size=60).map(
+    lambda values: bytes(values[: len(values) // 3 * 3])
+)
+
+
+@given(PALETTES, st.binary(max_size=25), arrays(np.uint8, (3, 5, 1)))
+def test_indices_come_back_from_their_ranks(
+    palette: bytes, transparent: bytes, samples: Samples
+) -> None:
+    chunks = Chunk(b"PLTE", palette), Chunk(b"tRNS", transparent)
+    order = PaletteOrder(chunks)
+    np.testing.assert_array_equal(order.samples(order.ranks(samples)), samples, strict=True)
+    by_reference = reference.palette_order(
+        [reference.MetadataChunk(chunk.type, chunk.data, after=False) for chunk in chunks]
+    )
+    indices = np.arange(256, dtype=np.uint8)
+    assert order.samples(indices).tolist() == by_reference
+
+
+def test_near_ranks_are_near_colours() -> None:
+    grays = np.random.default_rng(0).permutation(256).astype(np.uint8)
+    order = PaletteOrder([Chunk(b"PLTE", grays.repeat(3).tobytes())])
+    assert grays[order.samples(np.arange(256, dtype=np.uint8))].tolist() == list(range(256))
+
+
+def shuffled() -> Picture:
+    """A drawing whose colours stand in no order in its palette."""
+    grays = np.random.default_rng(0).permutation(256).astype(np.uint8)
+    levels = pictures.scene(96, 96) // 4 * 4
+    return Picture(
+        np.argsort(grays).astype(np.uint8)[levels][..., None],
+        8,
+        (Chunk(b"PLTE", grays.repeat(3).tobytes()),),
+    )
+
+
+@pytest.mark.parametrize(("model", "part"), [("graphics", 0.85), ("standard", 1.0)])
+def test_the_order_of_a_palette_costs_nothing(model: str, part: float) -> None:
+    picture = shuffled()
+    data = pixelcodec.encode(picture, model=model, effort=1)
+    assert pixelcodec.decode_picture(data) == picture
+    unordered = pixelcodec.encode(picture.samples[..., 0], model=model, effort=1)
+    assert len(data) < part * len(unordered) + len(metadata.pack(picture.chunks))
+
+
+def test_without_the_palette_nothing_is_salvaged_that_might_be_wrong() -> None:
+    data = bytearray(pixelcodec.encode(shuffled(), model="graphics", effort=1))
+    data[data.index(b"PLTE") + 9] ^= 1
+    with pytest.raises(FormatError, match=r"^the palette is damaged: no strip can be decoded$"):
+        pixelcodec.salvage(bytes(data))
+
+
+def test_a_file_that_lacks_the_palette_of_its_order_is_refused() -> None:
+    stream = io.BytesIO()
+    header = Header(2, 1, 1, 8, 1, STANDARD, by_palette=True)
+    writer = Writer(stream, header)
+    writer.strip(b"")
+    writer.close(0)
+    with pytest.raises(FormatError, match=r"^damaged: the palette is missing"):
+        pixelcodec.decode(stream.getvalue())
+
+
+@pytest.mark.parametrize("fields", [{"channels": 3}, {"bit_depth": 4}, {"bit_depth": 16}], ids=str)
+def test_the_order_of_a_palette_is_of_8_bit_indices(fields: dict[str, int]) -> None:
+    known = {"width": 2, "height": 1, "channels": 1, "bit_depth": 8, "strip_rows": 1}
+    with pytest.raises(ValueError, match=r"^by_palette "):
+        Header(**{**known, **fields}, model_id=STANDARD, by_palette=True)

@@ -158,6 +158,8 @@ PICTURES = {
     "rgb-16": Stream("rgb-16", "gray-16", 13, learning=2),
     "rgba-16-planes": Stream("rgba-16", "gray-16", 6, restart=True, learning=2),
     "levels": Stream("levels", "gray-16", 8, learning=2),
+    "palette-order": Stream("palette-order", "graphics", 13, learning=1),
+    "palette-order-standard": Stream("palette-order", "standard", 13),
     "opaque": Stream("opaque", "standard", 13),
     "webp-and-png": Stream("webp-and-png", "standard", 16),
 }
@@ -217,6 +219,8 @@ def picture(name: str) -> Picture:
     long_text = Chunk(b"tEXt", b"Comment\0" + 30 * b"what is deflated is shorter, ")
     last = Chunk(b"tEXt", b"Title\0last", after=True)
     palette, clear = Chunk(b"PLTE", bytes(range(200, 236))), Chunk(b"tRNS", bytes([0, 255, 128]))
+    colours = Chunk(b"PLTE", np.random.default_rng(1).integers(0, 256, 90, np.uint8).tobytes())
+    fading = Chunk(b"tRNS", bytes(range(250, 230, -1)))
     if name == "alpha-dot":
         return Picture(np.array([[[7, 200]]], np.uint8), 8, (gamma, last))
     if name == "opaque":
@@ -239,12 +243,15 @@ def picture(name: str) -> Picture:
         "gray-2": (1, 2, (Chunk(b"tRNS", b"\0\2"), long_text)),
         "palette": (1, 4, (palette, clear, text)),
         "palette-by-model": (1, 8, (palette, long_text)),
+        "palette-order": (1, 8, (colours, fading)),
         "gray-alpha": (2, 8, ()),
         "rgba": (4, 8, (gamma, long_text)),
         "rgba-16": (4, 16, (gamma, last)),
     }[name]
     samples = mixed(channels, bit_depth)
-    return Picture(samples % 12 if palette in chunks else samples, bit_depth, chunks)
+    if palette in chunks or colours in chunks:
+        samples %= 12 if palette in chunks else 33  # three of these have no colour
+    return Picture(samples, bit_depth, chunks)
 
 
 def mixed(channels: int, bit_depth: int, height: int = 13) -> Samples:
