@@ -185,7 +185,7 @@ def test_verify_tells_kinds_apart() -> None:
     [
         ("4-bit palette", ["  image   7x9 palette, 4-bit", "  chunks  PLTE 48, tRNS 2 bytes"]),
         ("8-bit RGB with alpha", ["  image   7x9 RGBA, 8-bit", "  alpha   standard"]),
-        ("16-bit RGB", ["  image   7x9 RGB, 16-bit", "  model   science-16 ("]),
+        ("16-bit RGB", ["  image   7x9 RGB, 16-bit", "  model   standard ("]),
     ],
 )
 def test_info_names_kinds_and_chunks(kind: str, lines: list[str]) -> None:

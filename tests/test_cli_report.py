@@ -29,6 +29,7 @@ from pixelcodec.cli.report import report
 from pixelcodec.cli.rivals import Codec, is_ours, short_name
 from pixelcodec.cli.rivals import pixelcodec as this_codec
 from pixelcodec.cli.views import SIDE, File, View, look_by
+from pixelcodec.effort import STATIC
 from pixelcodec.engine import Engine
 from pixelcodec.evaluation import bit_map
 from pixelcodec.models import zoo
@@ -47,7 +48,7 @@ def unused(*_: Any) -> Any:
 
 
 def file_of(picture: Picture, model: str | None = "photo-s") -> File:
-    return File(pixelcodec.encode(picture, model=model, effort=2), picture)
+    return File(pixelcodec.encode(picture, model=model, effort=STATIC), picture)
 
 
 def looked_at(picture: Picture, file: File | None) -> View:

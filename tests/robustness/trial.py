@@ -28,7 +28,7 @@ AS_SAID = "other pixels, of the checksum that the file has"
 """Of files that were changed on purpose alone."""
 
 _NAMES_A_PLACE = re.compile(
-    r"\bbyte \d|\bstrip \d|\bstrips\b|header|metadata|changes|levels|end mark|model"
+    r"\bbyte \d|\bstrip \d|\bstrips\b|header|metadata|changes|levels|palette|end mark|model"
     r"|checksum of the orig|^empty|^not a .pxc stream|preview|nothing can be had"
 )
 
