@@ -88,7 +88,8 @@ def _as_text(file: Path, facts: "FileInfo") -> str:
     if facts.levels_bytes:
         lines.append(f"levels  {facts.levels_bytes:,} bytes: some of 65,536 are used")
     if facts.learning:
-        lines.append("learns  while it codes")
+        what = ", networks for photographs no more than colours" if facts.learning == 1 else ""
+        lines.append(f"learns  while it codes{what}")
     if facts.metadata:
         chunks = ", ".join(f"{kind} {size:,}" for kind, size in facts.metadata)
         lines.append(f"chunks  {chunks} bytes")

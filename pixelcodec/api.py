@@ -30,6 +30,7 @@ from pixelcodec.inspection import inspect
 from pixelcodec.invisible import discarded
 from pixelcodec.limits import MAX_BYTES, MAX_PIXELS, check_memory_of_rows, engines_within
 from pixelcodec.models.architectures import remembers
+from pixelcodec.palette_order import told_by
 from pixelcodec.parallel import StripTask, StripWorker, decode_strips
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.pictures.pillow import from_pillow, to_pillow
@@ -89,12 +90,12 @@ def encode(
             see small images alone, and for mosaics of images. By default what the model needs.
         restart: whether strips are independent, so that each can be decoded by itself.
         effort: what is spent on the image, 1 (fastest) to 9 (smallest), or ``max``; 5 by default.
-            At 1 the model codes it as it shipped. From 2 on colours that the image had so far are
-            likelier than others. At 4 the model is fitted to the image first, too, and the file
-            holds how it changed: a decoder takes no longer for that. From 5 on it learns while it
-            codes, more of it the higher the number, and a decoder takes as long as the encoder. At
-            ``max`` (10 is the same) all models that may suit and several ways to learn are
-            tried.
+            At 1 the model codes it as it shipped. From 2 on colours that a photograph had so far
+            are likelier than others, and the model for graphics learns while it codes. At 4 the
+            model for photographs is fitted to the image first, too, and the file holds how it
+            changed: a decoder takes no longer for that. From 5 on all models learn while they code,
+            more the higher the number, and a decoder takes as long as the encoder. At ``max`` (10
+            is the same) all models that may suit and several ways to learn are tried.
         discard_invisible: whether colours may change where alpha is 0, to what takes the fewest
             bytes. All that can be seen, and alpha, come back as they were.
         verify: whether the file is decoded as it is written, and compared with the image. That
@@ -405,7 +406,8 @@ def _decode_strips(
     held = min(end * header.strip_rows, header.height) - first * header.strip_rows
 
     # Each process is told all that the worker knows, and metadata may be large.
-    worker = StripWorker(reader.start._replace(metadata=b""), {**how, "progress": None})
+    palette = metadata.pack(told_by(chunks) if header.by_palette else ())
+    worker = StripWorker(reader.start._replace(metadata=palette), {**how, "progress": None})
     with Compute.of(how).running():
         decoder = worker.decoder()
         check_memory_of_rows(header, held, how.get("max_bytes", MAX_BYTES))

@@ -95,12 +95,13 @@ class Contest:
             ModelError: a model does not code so many channels.
         """
         plans = [plan.suited(samples) for plan in plans]
-        self._samples, self._bit_depth = samples, plans[0].header.bit_depth
+        self._bit_depth = plans[0].header.bit_depth
+        self._samples = _coded(next((plan for plan in plans if not plan.engines), None), samples)
         self._expected: dict[str, float] = {}
         if len(plans) > 1:
             bands = bands_of(samples)
             self._is_sampled = bands.size < samples.size
-            scale = self._fast / fast_size(_joined(bands), self._bit_depth)
+            scale = self._fast / fast_size(_joined(bands_of(self._samples)), self._bit_depth)
             self._expected = {
                 plan.model: scale * size * (_LEARNT if _learns(plan) else 1)
                 for plan, size in self._sizes(plans, bands)
@@ -174,7 +175,7 @@ def _remembers(plan: Plan) -> bool:
 def _size(plan: Plan, bands: Samples) -> int:
     """Bytes that ``bands`` take by a plan."""
     header, size = plan.header, 0
-    bands = applied(plan.transform.forward, bands, header.colours)
+    bands = _coded(plan, bands)
     for component in header.components:
         rows = bands[..., component.slice]
         engine = plan.engines.get(component.model_id)
@@ -185,6 +186,13 @@ def _size(plan: Plan, bands: Samples) -> int:
             encoder = StripEncoder(engine, header.width, component.channels)
             size += sum(map(len, encoder.encode_side_by_side(rows)))
     return size
+
+
+def _coded(plan: Plan | None, samples: Samples) -> Samples:
+    """What is coded of ``samples`` by a plan, if there is one."""
+    if plan is None:
+        return samples
+    return applied(plan.transform.forward, samples, plan.header.colours)
 
 
 def _joined(bands: Samples) -> Samples:

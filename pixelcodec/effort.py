@@ -60,7 +60,7 @@ EFFORTS = {
 DEFAULT_EFFORT = 5
 
 STATIC = 1
-"""The one at which models stay as they shipped, and know nothing of the image."""
+"""The one at which models stay as they shipped."""
 
 
 def effort_of(level: Level | Effort | None) -> Effort:

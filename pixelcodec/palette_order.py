@@ -16,6 +16,15 @@ _INDICES = 256
 _OPAQUE = 255
 
 
+def told_by(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """Those of the ``chunks`` of an image that tell the order: two at most."""
+    first: dict[bytes, Chunk] = {}
+    for chunk in chunks:
+        if chunk.type in (b"PLTE", b"tRNS"):
+            first.setdefault(chunk.type, chunk)
+    return list(first.values())
+
+
 class PaletteOrder:
     """Ranks of the indices of a palette: by alpha, green, red and blue of their colours."""
 
@@ -25,14 +34,12 @@ class PaletteOrder:
         Raises:
             FormatError: there is no palette.
         """
-        first: dict[bytes, bytes] = {}
-        for chunk in chunks:
-            first.setdefault(chunk.type, chunk.data)
+        first = {chunk.type: np.frombuffer(chunk.data, np.uint8) for chunk in told_by(chunks)}
         if b"PLTE" not in first:
             raise FormatError("damaged: the palette is missing whose order samples have")
-        colours = np.frombuffer(first[b"PLTE"], np.uint8).reshape(-1, 3)
+        colours = first[b"PLTE"].reshape(-1, 3)
         alpha = np.full(len(colours), _OPAQUE)
-        told = np.frombuffer(first.get(b"tRNS", b""), np.uint8)[: len(alpha)]
+        told = first.get(b"tRNS", alpha)[: len(alpha)]
         alpha[: len(told)] = told
         red, green, blue = colours.T
         order = np.arange(_INDICES, dtype=np.uint8)  # those beyond the end come last

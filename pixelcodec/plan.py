@@ -86,8 +86,7 @@ class Shape:
             UnsupportedImageError: there are no such images.
         """
         dtype = np.uint16 if self.bit_depth == 16 else np.uint8
-        palette = (Chunk(b"PLTE", bytes(3)),) if self.is_palette else ()
-        return Picture(np.zeros((1, 1, self.channels), dtype), self.bit_depth, palette).kind
+        return Picture(np.zeros((1, 1, self.channels), dtype), self.bit_depth, self.chunks).kind
 
 
 def has_palette(channels: int, chunks: Iterable[Chunk]) -> bool:
@@ -127,7 +126,7 @@ class Plan(NamedTuple):
     @property
     def levels(self) -> bytes:
         """That the colours use, packed; none: any, or indices of a palette."""
-        found = self.transform.levels
+        found = self.transform.ranking
         return found.pack() if isinstance(found, Levels) else b""
 
 

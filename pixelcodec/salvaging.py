@@ -31,6 +31,7 @@ from pixelcodec.container import (
 )
 from pixelcodec.errors import FormatError
 from pixelcodec.limits import MAX_BYTES, check_memory_of_rows, engines_within
+from pixelcodec.palette_order import told_by
 from pixelcodec.pictures import Chunk, Picture, Samples
 from pixelcodec.places import strip_named
 from pixelcodec.progress import Count
@@ -105,7 +106,8 @@ def salvage(data: container.Source, **how: Unpack[Decoding]) -> Salvaged:
     if why and header.by_palette:
         raise FormatError("the palette is damaged: no strip can be decoded")
     with Compute.of(how).running():
-        start = Start(header, metadata.pack(chunks), changes, levels)
+        palette = metadata.pack(told_by(chunks) if header.by_palette else ())
+        start = Start(header, palette, changes, levels)
         engines = engines_within(start, how)
         check_memory_of_rows(header, header.height, how.get("max_bytes", MAX_BYTES))
         count = pixel_counter(how.get("progress"), header.width * header.height)

@@ -25,6 +25,7 @@ _WEBP = 0x2F
 _WEBP_FRAME = 20
 """Bytes before them in a WebP file of the simple format."""
 
+_WEBP_BYTES_MOST = 2**31 - 1
 _WEBP_SIDE_MOST = 16383
 _PNG_ROWS_MOST = 65535
 PIXELS_MOST = 2**26
@@ -193,6 +194,8 @@ def _samples_of_png(data: bytes, shape: tuple[int, int, int], bit_depth: int) ->
 def _samples_of_webp(data: bytes, shape: tuple[int, int, int], bit_depth: int) -> Samples:
     """Samples of an image, if it has this ``shape``: nothing larger is decoded."""
     height, width, channels = shape
+    if len(data) > _WEBP_BYTES_MOST:
+        raise FormatError(f"damaged: the WebP of a strip has {len(data):,} bytes")
     padded = data + bytes(len(data) % 2)
     frame = struct.pack("<4sI8sI", b"RIFF", 12 + len(padded), b"WEBPVP8L", len(data))
     has_alpha = channels in (2, 4)

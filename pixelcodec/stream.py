@@ -147,13 +147,14 @@ class RowWriter:
             self._verifier = fh = Verifier(fh, chunks, width * height, how)
             how = self._verifier.how
         shape = Shape(width, height, channels, bit_depth, tuple(chunks))
+        kind = shape.kind
         effort = effort_of(how.get("effort"))
         model = how.get("model")
         self._compute = Compute.of(how)
         with self._compute.running():
             self._plans = plans(
                 shape,
-                [model] if model else candidates(shape.kind, effort),
+                [model] if model else candidates(kind, effort),
                 self._compute,
                 how.get("strip_rows"),
                 how.get("tile"),

@@ -35,11 +35,11 @@ class Transform:
 
     Attributes:
         planes: as :attr:`pixelcodec.container.Header.planes`; 0: none.
-        levels: that are used, or the order of indices; None: samples are coded as they are.
+        ranking: by which ranks take the place of samples; None: they stay.
     """
 
     planes: int = 0
-    levels: Levels | PaletteOrder | None = None
+    ranking: Levels | PaletteOrder | None = None
 
     @classmethod
     def of(cls, start: Start) -> "Transform":
@@ -49,7 +49,7 @@ class Transform:
             FormatError: its levels are damaged, or its palette is missing.
         """
         if start.header.by_palette:
-            return cls(levels=PaletteOrder(metadata.unpack(start.metadata, 1, 8)))
+            return cls(ranking=PaletteOrder(metadata.unpack(start.metadata, 1, 8)))
         return cls(start.header.planes, Levels.unpack(start.levels) if start.levels else None)
 
     def forward(self, colours: Samples) -> Samples:
@@ -64,7 +64,7 @@ class Transform:
         Raises:
             ValueError: a sample has a level that is not used.
         """
-        coded = self.levels.ranks(colours) if self.levels else colours
+        coded = self.ranking.ranks(colours) if self.ranking else colours
         return _separated(coded, self.planes) if self.planes else coded
 
     def back(self, coded: Samples) -> Samples:
@@ -74,7 +74,7 @@ class Transform:
             FormatError: there are not so many levels.
         """
         colours = _joined(coded, self.planes) if self.planes else coded
-        return self.levels.samples(colours) if self.levels else colours
+        return self.ranking.samples(colours) if self.ranking else colours
 
 
 NONE = Transform()

@@ -233,6 +233,18 @@ def test_images_are_not_larger_than_png_or_webp(samples: Samples) -> None:
     check_not_larger(Picture(np.ascontiguousarray(samples), 8))
 
 
+def test_webp_is_judged_by_the_ranks_that_it_would_code() -> None:
+    grays = np.random.default_rng(0).permutation(256).astype(np.uint8)
+    levels = np.tile(PHOTOGRAPH[..., :1], (1, 2, 1))
+    shuffled = np.argsort(grays).astype(np.uint8)[levels]
+    shape = Shape(*levels.shape[1::-1], 1, 8, chunks=(Chunk(b"PLTE", grays.repeat(3).tobytes()),))
+    how = ["graphics", "standard"], Compute(), None, None, False
+    of_shuffled = Contest(plans(shape, *how), shuffled)
+    of_levels = Contest(plans(Shape(*levels.shape[1::-1], 1, 8), *how), levels)
+    best = of_levels.plans[0]
+    assert of_shuffled._least_size(best) == of_levels._least_size(best)
+
+
 @pytest.mark.parametrize(
     ("samples", "model", "part"),
     [

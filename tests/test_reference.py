@@ -704,6 +704,7 @@ LONG = bytes(2**26 - len(record(b"prVt")))
             id="two components",
         ),
         pytest.param(GRAY, [PNG_OF_GRAY], {"metadata": raw(PALETTE, TEXT)}, id="palette"),
+        pytest.param(RGB, [webp(RGB) + b"more"], {}, id="bytes after a WebP"),
         pytest.param(RGB, [PNG_OF_RGB], {"metadata": raw(PALETTE, PIXELS, TEXT)}, id="after"),
         pytest.param(RGBA, [png(RGBA)], {"metadata": raw(PALETTE)}, id="suggested palette"),
         pytest.param(RGB, [PNG_OF_RGB], {"metadata": raw(), "flags": 4}, id="empty metadata"),

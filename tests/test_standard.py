@@ -1,6 +1,7 @@
-"""Strips without a model: one standard file each, the smallest that was found."""
+"""Strips without a model: the pixels of one standard file each, the smallest that was found."""
 
 import io
+import time
 import zlib
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from picture_kinds import KINDS, Kind
 from pictures import noise, scene
+from pixelcodec.errors import FormatError
 from pixelcodec.pictures import Picture, Samples, png
 from pixelcodec.standard import (
     StandardDecoder,
@@ -86,6 +88,16 @@ def test_a_strip_is_no_larger_than_the_webp_that_pillow_makes_of_it(
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", **slowest)
     assert len(encoded(rows, bit_depth)) <= len(buffer.getvalue()) - 20  # bytes of the frame
+
+
+@pytest.mark.parametrize("tail", [1, 2**14, 2**25])
+def test_bytes_after_a_png_are_refused_at_once(tail: int) -> None:
+    sparse = np.zeros((1, 2**14, 1), np.uint8)
+    data = encoded(sparse) + bytes(tail)
+    begin = time.perf_counter()
+    with pytest.raises(FormatError, match=r"the PNG of a strip .* other rows"):
+        decoded(data, sparse)
+    assert time.perf_counter() - begin < 2
 
 
 def test_the_smaller_format_is_taken() -> None:

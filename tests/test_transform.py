@@ -1,8 +1,10 @@
 """Samples before they are coded: planes and ranks of levels of 16 bits, and ranks of indices."""
 
 import io
+import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,9 @@ from pixelcodec.container import (
     Writer,
 )
 from pixelcodec.engine import Engine
-from pixelcodec.errors import FormatError
+from pixelcodec.errors import FormatError, UnsupportedImageError
 from pixelcodec.levels import Levels
+from pixelcodec.models import zoo
 from pixelcodec.models.zoo import load_file
 from pixelcodec.palette_order import PaletteOrder
 from pixelcodec.pictures import Chunk, Samples
@@ -137,8 +140,8 @@ def test_damaged_levels_are_refused(data: bytes) -> None:
 def test_levels_are_told_where_that_pays(scale: int) -> None:
     samples = scene(60, 80)[..., :1] // 257 * scale
     found = suited(samples, 0, is_whole=True)
-    assert (found.levels is not None) == (scale > 1)
-    assert suited(samples, 0, is_whole=False).levels is None
+    assert (found.ranking is not None) == (scale > 1)
+    assert suited(samples, 0, is_whole=False).ranking is None
 
 
 # In a file ---------------------------------------------------------------------------------------
@@ -346,6 +349,55 @@ def test_the_order_of_a_palette_costs_nothing(model: str, part: float) -> None:
     assert pixelcodec.decode_picture(data) == picture
     unordered = pixelcodec.encode(picture.samples[..., 0], model=model, effort=1)
     assert len(data) < part * len(unordered) + len(metadata.pack(picture.chunks))
+
+
+@pytest.mark.parametrize("model", ["graphics", "standard"])
+def test_parts_of_a_palette_image_come_back(model: str) -> None:
+    picture = shuffled()
+    data = pixelcodec.encode(picture, model=model, effort=1, strip_rows=40, restart=True)
+    part = pixelcodec.decode_picture(data, region=(5, 30, 60, 50))
+    np.testing.assert_array_equal(part.samples, picture.samples[30:80, 5:65])
+    assert part.chunks == picture.chunks
+    assert pixelcodec.decode_picture(data, jobs=2) == picture
+    lost = bytearray(data)
+    lost[len(data) // 2] ^= 1  # in one of three strips
+    found = pixelcodec.salvage(bytes(lost))
+    (rows,) = found.lost
+    kept = [y for y in range(96) if y not in rows]
+    assert len(kept) >= 40
+    np.testing.assert_array_equal(found.picture.samples[kept], picture.samples[kept])
+    whole = pixelcodec.encode(picture, model=model, effort=1)
+    decoder = pixelcodec.Decoder()
+    found = [rows for at in range(0, len(whole), 99) for rows in decoder.write(whole[at : at + 99])]
+    np.testing.assert_array_equal(np.concatenate(found), picture.samples[..., 0])
+
+
+def test_what_is_transparent_counts_wherever_it_stands() -> None:
+    picture = shuffled()
+    fading = Chunk(b"tRNS", bytes(range(250, 150, -1)), after=True)
+    again = Chunk(b"tRNS", bytes(9), after=True)
+    picture = replace(picture, chunks=(*picture.chunks, fading, again))
+    data = pixelcodec.encode(picture, model="graphics", effort=1)
+    assert pixelcodec.decode_picture(data) == picture
+    found = reference.decode(data, Path(zoo.__file__).parent / "graphics.safetensors")
+    np.testing.assert_array_equal(found, picture.samples[..., 0])
+
+
+@pytest.mark.parametrize("size", [0, 2, 257 * 3])
+def test_a_palette_that_is_none_is_refused_before_anything_is_written(size: int) -> None:
+    stream = io.BytesIO()
+    with pytest.raises(UnsupportedImageError, match="a palette"):
+        pixelcodec.stream_writer(stream, 4, 4, 1, 8, chunks=[Chunk(b"PLTE", bytes(size))])
+    assert stream.getvalue() == b""
+
+
+def test_many_chunks_are_not_gone_through_for_each_strip() -> None:
+    texts = [Chunk(b"teXt", b"")] * 20_000
+    picture = replace(shuffled(), chunks=(*shuffled().chunks, *texts))
+    data = pixelcodec.encode(picture, model="standard", strip_rows=1, restart=True)
+    begin = time.perf_counter()
+    assert pixelcodec.salvage(data).picture == picture
+    assert time.perf_counter() - begin < 5  # it takes 0.1 s for each strip otherwise
 
 
 def test_without_the_palette_nothing_is_salvaged_that_might_be_wrong() -> None:

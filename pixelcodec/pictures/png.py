@@ -129,9 +129,9 @@ def _unfolds_to(size: int, stream: bytes) -> bool:
     inflating = zlib.decompressobj()
     try:
         for at in range(0, len(stream), _INFLATED_TOGETHER):
-            size -= len(inflating.decompress(stream[at : at + _INFLATED_TOGETHER]))
-            if size < 0:
+            if size < 0 or inflating.eof:
                 return False
+            size -= len(inflating.decompress(stream[at : at + _INFLATED_TOGETHER]))
     except zlib.error:
         return False
     return size == 0 and inflating.eof and not inflating.unused_data
