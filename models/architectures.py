@@ -177,11 +177,8 @@ def can_learn(network: IntegerNetwork) -> bool:
 
 def learning_of(network: IntegerNetwork, learning: int) -> int:
     """``learning``, or 0 where this architecture does not learn so."""
-    return (
-        learning
-        if can_learn(network) and learning >= architecture_of(network).least_learning
-        else 0
-    )
+    learns_so = learning >= architecture_of(network).least_learning
+    return learning if can_learn(network) and learns_so else 0
 
 
 def remembers(network: IntegerNetwork) -> bool:

@@ -147,7 +147,8 @@ def _split(
 ) -> None:
     whole = np.int64(1) << _TOTAL_BITS
     below = np.empty(LEVELS + 1, np.int32)
-    parts, worths = np.empty(LEVELS, np.int32), np.empty(LEVELS, np.int32)  # must not alias
+    # Not rows of one array: they might overlap, and loops over them would take three times as long.
+    parts, worths = np.empty(LEVELS, np.int32), np.empty(LEVELS, np.int32)
     for n in range(len(rows)):
         _evaluate(rows[n], weights[n], logistic, below)
         of_seen, of_unseen, worth = _weigh(below, counts[places[n]], parts, worths)
