@@ -76,9 +76,10 @@ class EffortNumber(click.ParamType):  # type: ignore[type-arg]  # older clicks h
     "--effort",
     type=EffortNumber(),
     metavar="1..9|max",
-    help="1 is fastest (photo-s), 9 smallest. At 4 the model is fitted to the image first, which "
-    "costs the decoder nothing; from 5 on it learns while it codes; max tries several ways. "
-    "[default: 5]",
+    help="1 is fastest (photo-s), 9 smallest. 2 (photo-s) and 3 (photo-m) also use which colours "
+    "occurred before. At 4 the model is fitted to the image first, which costs the decoder "
+    "nothing. From 5 on it learns while it codes, and decoding takes as long as encoding. max "
+    "tries several ways. [default: 5]",
 )
 @click.option(
     "--strip-rows",
