@@ -9,8 +9,8 @@ pixels).
 
 Printed is a table by kind: bytes of the files as they were given, of PNG as Pillow optimises it
 with the same metadata, and of the .pxc files. Then what was refused, what did not come back, and
-what is larger than promised beside PNG and lossless WebP: that of the colours, at its slowest
-setting, and palette and metadata, as many bytes as in PNG. With -m no sizes are promised, and no
+what is larger than it may be beside PNG and lossless WebP: that of the colours, at its slowest
+setting, and palette and metadata, as many bytes as in PNG. With -m there is no such limit, and no
 WebP is made. Nor is one with --no-webp, as of photographs it takes more time than all else.
 """
 
@@ -38,7 +38,7 @@ from pixelcodec.cli.tables import table
 from pixelcodec.errors import PixelcodecError
 from pixelcodec.pictures import Picture, png, read_picture, to_pillow, write_picture
 
-PROMISED = 64
+ALLOWED = 64
 """Bytes at most that a file may be larger than the smaller of PNG and WebP."""
 
 _PNG = b"\x89PNG"
@@ -155,7 +155,7 @@ def _row(name: str, found: Sequence[Found]) -> list[str]:
 
 
 def faults(every: Sequence[Found], larger: Sequence[Found]) -> Iterator[str]:
-    """Lines about what was refused, what did not come back, what is ``larger`` than promised."""
+    """Lines about what was refused, what did not come back, what is ``larger`` than allowed."""
     refused = [each for each in every if each.refused]
     yield f"{len(refused)} refused"
     for each in refused:
@@ -164,7 +164,7 @@ def faults(every: Sequence[Found], larger: Sequence[Found]) -> Iterator[str]:
     yield f"{len(different)} did not come back"
     for each in different:
         yield f"  {each.file}: {each.lost}"
-    yield f"{len(larger)} more than {PROMISED} bytes larger than the smaller of PNG and WebP"
+    yield f"{len(larger)} more than {ALLOWED} bytes larger than the smaller of PNG and WebP"
     for each in larger:
         yield f"  {each.file}: {each.ours:,} bytes by {each.model}, {each.excess:,} more"
 
@@ -212,7 +212,7 @@ def main(
         click.echo(f"{number} of {len(files)}: {found.file}", err=True)
         every.append(found)
     click.echo(by_kind(every))
-    larger = [each for each in every if model is None and each.excess > PROMISED]
+    larger = [each for each in every if model is None and each.excess > ALLOWED]
     for line in faults(every, larger):
         click.echo(line)
     if len(every) < len(files):

@@ -106,9 +106,9 @@ def encode(
     Returns:
         A ``.pxc`` file. Where neither a model nor strips are asked for, it is at most 64 bytes
         larger than PNG, optimised by Pillow, or lossless WebP at its slowest, with the same
-        metadata. What it decodes to is always the same; its bytes depend on image, model,
-        ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone, but at an effort of 4 on the
-        machine, too, as fitting is done in floats.
+        metadata (measured, not proven: docs/LIBRARY.md). What it decodes to is always the same; its
+        bytes depend on image, model, ``strip_rows``, ``tile``, ``restart`` and ``effort`` alone,
+        but at an effort of 4 on the machine, too, as fitting is done in floats.
 
     Raises:
         UnsupportedImageError: the image is of another kind, or not of those that ``model`` codes.
